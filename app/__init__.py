@@ -1,0 +1,1 @@
+"""Nuanxin 暖心: the open backend for family planning associations."""

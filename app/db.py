@@ -1,0 +1,97 @@
+"""The engine, the declarative base, and the two ways to talk to PostgreSQL: a transaction, a statement."""
+
+import secrets
+import time
+import uuid
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from sqlalchemy import BigInteger, DateTime, Enum, LargeBinary, MetaData, Text, Uuid
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
+from sqlalchemy.orm import DeclarativeBase
+
+from app.settings import Settings
+
+__all__ = ["AsyncSession", "Base", "begin", "bind", "connect", "get_db", "get_statement_db", "new_id"]
+
+#: A transaction each. Tests rebind it to a connection whose outer transaction is rolled back.
+sessions = async_sessionmaker(expire_on_commit=False)
+#: Autocommit: every statement is its own transaction and one round trip, for the hot paths.
+statements = async_sessionmaker(expire_on_commit=False)
+
+
+class Base(DeclarativeBase):
+    metadata = MetaData(
+        naming_convention={
+            "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+            "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+            "ck": "ck_%(table_name)s_%(constraint_name)s",
+            "fk": "fk_%(table_name)s_%(column_0_N_name)s_%(referred_table_name)s",
+            "pk": "pk_%(table_name)s",
+        }
+    )
+    type_annotation_map = {
+        str: Text,
+        int: BigInteger,
+        bytes: LargeBinary,
+        datetime: DateTime(timezone=True),
+        uuid.UUID: Uuid,
+        dict[str, Any]: JSONB,
+        list[str]: JSONB,
+        list[dict[str, Any]]: JSONB,
+        StrEnum: Enum(
+            StrEnum,
+            native_enum=False,
+            create_constraint=True,
+            length=40,
+            values_callable=lambda states: [state.value for state in states],
+        ),
+    }
+
+
+def connect(settings: Settings, url: str) -> AsyncEngine:
+    """Open the process's pool. Parameters are hidden from errors: they are people's data."""
+    engine = create_async_engine(
+        url.replace("postgresql://", "postgresql+asyncpg://", 1),
+        pool_size=settings.database_pool,
+        max_overflow=0,
+        pool_timeout=5,
+        hide_parameters=True,
+        connect_args={"timeout": 5, "server_settings": {"application_name": "nuanxin", "jit": "off"}},
+    )
+    bind(engine)
+    return engine
+
+
+def bind(engine: AsyncEngine) -> None:
+    sessions.configure(bind=engine)
+    statements.configure(bind=engine.execution_options(isolation_level="AUTOCOMMIT"))
+
+
+@asynccontextmanager
+async def begin() -> AsyncIterator[AsyncSession]:
+    """One transaction: for jobs, commands, and what must survive the refusal of a request."""
+    async with sessions.begin() as db:
+        yield db
+
+
+async def get_db() -> AsyncIterator[AsyncSession]:
+    """The request's transaction, committed after serialisation and before the response leaves."""
+    async with sessions.begin() as db:
+        yield db
+
+
+async def get_statement_db() -> AsyncIterator[AsyncSession]:
+    async with statements() as db:
+        yield db
+
+
+def new_id() -> uuid.UUID:
+    """UUIDv7 (RFC 9562 §5.7): sorts by creation time, so that new rows land together in the index."""
+    milliseconds = time.time_ns() // 1_000_000
+    value = milliseconds << 80 | 0x7 << 76 | secrets.randbits(12) << 64 | 0b10 << 62 | secrets.randbits(62)
+    return uuid.UUID(int=value)

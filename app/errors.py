@@ -1,0 +1,284 @@
+"""Problems (RFC 9457): a small class beside the rule that raises it, in Chinese and in English.
+
+    class SlotFull(Conflict, constraint="ck_slot_booked"):
+        zh, en = "该时段已约满", "This slot is full"
+        do_zh, do_en = "请选择其他时段", "Choose another slot"
+
+The class name is the stable `type`. A `constraint` makes the database's last word the same problem.
+"""
+
+import logging
+import re
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from sqlalchemy.exc import DBAPIError, IntegrityError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+from starlette.exceptions import HTTPException
+
+from app.logs import request_id
+
+log = logging.getLogger("nuanxin.errors")
+MEDIA_TYPE = "application/problem+json"
+TYPE_BASE = "urn:nuanxin:problem:"
+
+
+SCHEMA = {
+    "type": "object",
+    "required": ["type", "title", "status", "instance"],
+    "properties": {
+        "type": {"type": "string", "description": "Stable: urn:nuanxin:problem:…"},
+        "title": {"type": "string"},
+        "status": {"type": "integer"},
+        "detail": {"type": "string", "description": "What to do next"},
+        "instance": {"type": "string", "description": "The request, to name when asking for help"},
+        "errors": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "properties": {"pointer": {"type": "string"}, "detail": {"type": "string"}},
+            },
+        },
+    },
+}
+
+
+class Problem(Exception):
+    status: ClassVar[int]
+    zh: ClassVar[str]
+    en: ClassVar[str]
+    do_zh: ClassVar[str] = ""
+    do_en: ClassVar[str] = ""
+    headers: ClassVar[Mapping[str, str]] = {}
+
+    def __init_subclass__(cls, constraint: str | None = None, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if constraint:
+            BY_CONSTRAINT[constraint] = cls
+
+    def __init__(self, *, errors: list[dict[str, str]] | None = None, **extensions: Any) -> None:
+        super().__init__(type(self).__name__)
+        self.errors = errors
+        self.extensions = extensions
+
+    @classmethod
+    def slug(cls) -> str:
+        return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "-", cls.__name__).lower()
+
+    def document(self, language: str) -> dict[str, Any]:
+        chinese = language == "zh-CN"
+        body: dict[str, Any] = {
+            "type": TYPE_BASE + self.slug(),
+            "title": self.zh if chinese else self.en,
+            "status": self.status,
+            "detail": self.do_zh if chinese else self.do_en,
+            "instance": f"urn:nuanxin:request:{request_id.get()}",
+        }
+        if self.errors is not None:
+            body["errors"] = self.errors
+        return {key: value for key, value in body.items() if value != ""} | self.extensions
+
+
+BY_CONSTRAINT: dict[str, type[Problem]] = {}
+
+
+class Invalid(Problem):
+    """422: the input breaks a rule; `errors` says where."""
+
+    status = 422
+    zh, en = "提交的内容有误", "The input is not valid"
+    do_zh, do_en = (
+        "请按 errors 中标出的位置修改后重新提交",
+        "Correct the places named in errors and send again",
+    )
+
+    @classmethod
+    def at(cls, pointer: str, zh: str, en: str) -> "Invalid":
+        """One wrong place, as a JSON pointer (RFC 6901) into the body."""
+        return cls(errors=[{"pointer": pointer, "detail": f"{zh} / {en}"}])
+
+
+class Unauthenticated(Problem):
+    status = 401
+    zh, en = "请先登录", "Sign in first"
+    do_zh, do_en = "登录已过期或凭证无效,请重新登录", "The credential is missing, expired or not valid here"
+    headers: ClassVar[Mapping[str, str]] = {"WWW-Authenticate": "Bearer"}
+
+
+class Forbidden(Problem):
+    status = 403
+    zh, en = "没有权限", "Not allowed"
+    do_zh, do_en = "如工作需要,请联系管理员", "Ask your administrator if your work needs this"
+
+
+class NotFound(Problem):
+    """404: absent, or not visible to this actor: the two are told apart to no one."""
+
+    status = 404
+    zh, en = "没有找到", "Not found"
+    do_zh, do_en = "请检查编号是否正确", "Check the identifier"
+
+
+class Conflict(Problem):
+    status = 409
+    zh, en = "与现有数据冲突", "In conflict with what is already there"
+    do_zh, do_en = "请刷新后重试", "Reload and try again"
+
+
+class StaleVersion(Conflict):
+    zh, en = "内容已被他人修改", "Someone else changed this meanwhile"
+    do_zh, do_en = "请刷新查看最新内容后再提交", "Reload, look at the current version, then send again"
+
+
+class WrongState(Conflict):
+    zh, en = "当前状态不能进行此操作", "Not possible in the current state"
+
+
+class BodyTooLarge(Problem):
+    status = 413
+    zh, en = "提交的内容过大", "The body is too large"
+    do_zh, do_en = "请减小内容后重试", "Send less at a time"
+
+
+class TooMany(Problem):
+    status = 429
+    zh, en = "操作过于频繁", "Too many attempts"
+    do_zh, do_en = "请稍后再试", "Wait, then try again"
+
+
+class MethodNotAllowed(Problem):
+    status = 405
+    zh, en = "不支持此方法", "This method is not supported here"
+
+
+class BadRequest(Problem):
+    status = 400
+    zh, en = "请求格式有误", "The request cannot be read"
+
+
+class Unavailable(Problem):
+    status = 503
+    zh, en = "服务暂时不可用", "The service is briefly unavailable"
+    do_zh, do_en = "请稍后重试,您的操作可以安全地重复提交", "Try again shortly; repeating the request is safe"
+    headers: ClassVar[Mapping[str, str]] = {"Retry-After": "1"}
+
+
+class Unexpected(Problem):
+    status = 500
+    zh, en = "系统出现意外错误", "Something unexpected went wrong"
+    do_zh, do_en = "请将 instance 编号告知管理员", "Give the instance number to the administrator"
+
+
+def language_of(request: Request) -> str:
+    """Chinese unless the client puts English first."""
+    return "en" if request.headers.get("accept-language", "").lower().startswith("en") else "zh-CN"
+
+
+def response(request: Request, problem: Problem) -> JSONResponse:
+    language = language_of(request)
+    return JSONResponse(
+        problem.document(language),
+        problem.status,
+        headers={**problem.headers, "Content-Language": language},
+        media_type=MEDIA_TYPE,
+    )
+
+
+# What each kind of validation error means, with the bounds that pydantic gives; never the input itself.
+EXPLAINED = {
+    "missing": "必填 / required",
+    "extra_forbidden": "不认识的字段 / no such member",
+    "json_invalid": "不是有效的 JSON / not valid JSON",
+    "string_too_short": "至少 {min_length} 个字符 / at least {min_length} characters",
+    "string_too_long": "最多 {max_length} 个字符 / at most {max_length} characters",
+    "string_pattern_mismatch": "格式不正确 / not of the expected form",
+    "string_unicode": "含有无效字符 / contains invalid characters",
+    "value_error": "内容不符合要求: {error} / {error}",
+    "too_short": "至少 {min_length} 项 / at least {min_length} items",
+    "too_long": "最多 {max_length} 项 / at most {max_length} items",
+    "greater_than_equal": "不能小于 {ge} / at least {ge}",
+    "less_than_equal": "不能大于 {le} / at most {le}",
+    "enum": "应为 {expected} / one of {expected}",
+    "literal_error": "应为 {expected} / one of {expected}",
+    "timezone_aware": "须带时区 / needs a time zone",
+    "bool_parsing": "应为 true 或 false / true or false",
+}
+WRONG_TYPE = "类型或格式不正确 / of the wrong type or form"
+
+
+def from_validation(error: RequestValidationError) -> Problem:
+    """Where and why, never what: the input may be anybody's data."""
+    errors = []
+    for item in error.errors():
+        place, *path = item["loc"]
+        steps = "/".join(str(step).replace("~", "~0").replace("/", "~1") for step in path)
+        pointer = f"/{steps}" if place == "body" else f"#{place}/{steps}"
+        detail = EXPLAINED.get(item["type"], WRONG_TYPE).format_map({"error": "", **item.get("ctx", {})})
+        errors.append({"pointer": pointer.encode("utf-8", "replace").decode(), "detail": detail})
+    return Invalid(errors=errors)
+
+
+def from_database(error: DBAPIError) -> Problem:
+    """The database's last word as a domain problem, by constraint name or SQLSTATE class."""
+    state = getattr(error.orig, "sqlstate", None) or ""
+    if isinstance(error, IntegrityError):
+        name = getattr(error.orig.__cause__, "constraint_name", None) if error.orig else None
+        return BY_CONSTRAINT.get(name or "", Conflict)()
+    if state[:2] == "22":  # data exception: a value PostgreSQL cannot hold
+        return Invalid()
+    if (
+        error.connection_invalidated
+        or state[:2] in {"08", "53", "57"}
+        or state in {"40001", "40P01", "55P03"}
+    ):
+        return Unavailable()
+    return Unexpected()
+
+
+HTTP_PROBLEMS: dict[int, type[Problem]] = {
+    400: BadRequest, 401: Unauthenticated, 403: Forbidden, 404: NotFound, 405: MethodNotAllowed, 413: BodyTooLarge,
+}  # fmt: skip
+
+
+def to_problem(error: Exception) -> Problem:
+    match error:
+        case Problem():
+            return error
+        case RequestValidationError():
+            return from_validation(error)
+        case DBAPIError():
+            return from_database(error)
+        case PoolTimeout() | ConnectionError() | OSError():
+            return Unavailable()
+        case HTTPException():
+            return HTTP_PROBLEMS.get(error.status_code, BadRequest)()
+        case _:
+            return Unexpected()
+
+
+async def handle(request: Request, error: Exception) -> JSONResponse:
+    problem = to_problem(error)
+    if problem.status >= 500:
+        log.error("request failed", exc_info=error)
+    return response(request, problem)
+
+
+def install(app: FastAPI) -> None:
+    for kind in (Problem, RequestValidationError, HTTPException, DBAPIError, PoolTimeout, OSError, Exception):
+        app.add_exception_handler(kind, handle)
+
+
+def problems(*kinds: type[Problem]) -> dict[int | str, dict[str, Any]]:
+    """The OpenAPI `responses` of an operation: which problems it may answer with, by status."""
+    by_status: dict[int | str, dict[str, Any]] = {}
+    for kind in kinds:
+        entry = by_status.setdefault(
+            kind.status, {"description": "", "content": {MEDIA_TYPE: {"examples": {}}}}
+        )
+        entry["description"] += f"{kind.zh} {kind.en} (`{kind.slug()}`). "
+        entry["content"][MEDIA_TYPE]["schema"] = {"$ref": "#/components/schemas/Problem"}
+        entry["content"][MEDIA_TYPE]["examples"][kind.slug()] = {"value": kind().document("zh-CN")}
+    return by_status

@@ -1,0 +1,212 @@
+"""Services, clinics, slots, who qualifies, appointments and each of their steps (FHIR R4 nouns)."""
+
+import uuid
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from sqlalchemy import CheckConstraint, ForeignKey, Identity, Index, UniqueConstraint, text
+from sqlalchemy.orm import Mapped, mapped_column
+
+from app.db import Base
+
+
+class Subject(StrEnum):
+    """Whom a service is for, and whom one of its items examines."""
+
+    PERSON = "person"
+    COUPLE = "couple"
+
+
+class AppliesTo(StrEnum):
+    WIFE = "wife"
+    HUSBAND = "husband"
+    BOTH = "both"
+
+
+class Cycle(StrEnum):
+    """How often one may have the service: 每孩次一次 once per child, or once a year."""
+
+    CHILD = "child"
+    YEAR = "year"
+
+
+class HealthcareService(Base):
+    __tablename__ = "healthcare_service"
+
+    id: Mapped[uuid.UUID] = mapped_column(primary_key=True)
+    code: Mapped[str] = mapped_column(unique=True)
+    zh: Mapped[str]
+    en: Mapped[str]
+    preparation_zh: Mapped[str]
+    preparation_en: Mapped[str]
+    subject: Mapped[Subject]
+    cycle: Mapped[Cycle]
+    rule_code: Mapped[str]
+    region_code: Mapped[str] = mapped_column(ForeignKey("region.code"))
+    validity_months: Mapped[int]
+    active: Mapped[bool]
+
+
+class ServiceItem(Base):
+    """One of the items of a service (the 19 of the free pre-pregnancy check), and whom it examines."""
+
+    __tablename__ = "service_item"
+    __table_args__ = (UniqueConstraint("service_id", "number"),)
+
+    id: Mapped[uuid.UUID] = mapped_column(primary_key=True)
+    service_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("healthcare_service.id"))
+    number: Mapped[int]
+    zh: Mapped[str]
+    en: Mapped[str]
+    applies_to: Mapped[AppliesTo]
+
+
+class ValueType(StrEnum):
+    NUMBER = "number"
+    CODE = "code"
+
+
+class ObservationDefinition(Base):
+    """What a report may state for an item: a number in a unit, or one of a list of codes."""
+
+    __tablename__ = "observation_definition"
+
+    code: Mapped[str] = mapped_column(primary_key=True)
+    service_item_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("service_item.id"), primary_key=True)
+    zh: Mapped[str]
+    en: Mapped[str]
+    applies_to: Mapped[AppliesTo]
+    value_type: Mapped[ValueType]
+    unit: Mapped[str | None]
+    codes: Mapped[list[str]] = mapped_column(server_default="[]")
+
+
+class Clinic(Base):
+    """A place of a partner organization where services are given."""
+
+    __tablename__ = "clinic"
+
+    id: Mapped[uuid.UUID] = mapped_column(primary_key=True)
+    organization_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("organization.id"))
+    region_code: Mapped[str] = mapped_column(ForeignKey("region.code"))
+    name: Mapped[str]
+    address: Mapped[str]
+    phone: Mapped[str]
+    created_at: Mapped[datetime]
+
+
+class SlotStatus(StrEnum):
+    """A slot whose `opens_at` lies ahead is scheduled: a moment, not a state that a job could be late to set."""
+
+    DRAFT = "draft"
+    OPEN = "open"
+    CLOSED = "closed"
+    CANCELLED = "cancelled"
+
+
+class Slot(Base):
+    """Places at one time. For a couple one place serves both."""
+
+    __tablename__ = "slot"
+    __table_args__ = (
+        UniqueConstraint("clinic_id", "service_id", "starts_at"),
+        CheckConstraint("capacity >= 0", name="capacity"),
+        CheckConstraint("booked BETWEEN 0 AND capacity", name="booked"),
+        CheckConstraint("ends_at > starts_at", name="period"),
+        Index("ix_slot_service_id_starts_at", "service_id", "starts_at", "id"),
+        {"postgresql_with": {"fillfactor": 50}},
+    )
+
+    id: Mapped[uuid.UUID] = mapped_column(primary_key=True)
+    clinic_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("clinic.id"))
+    service_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("healthcare_service.id"))
+    starts_at: Mapped[datetime]
+    ends_at: Mapped[datetime]
+    capacity: Mapped[int]
+    booked: Mapped[int] = mapped_column(server_default="0")
+    opens_at: Mapped[datetime]
+    status: Mapped[SlotStatus]
+    created_at: Mapped[datetime]
+
+
+class Qualification(Base):
+    """Eligibility settled before the opening second: one row per person and service. Both spouses of a couple
+    share subject and cycle, so either may book and the unique index counts them as one."""
+
+    __tablename__ = "qualification"
+    __table_args__ = (UniqueConstraint("service_id", "person_id"),)
+
+    id: Mapped[uuid.UUID] = mapped_column(primary_key=True)
+    service_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("healthcare_service.id"))
+    person_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("person.id"))
+    spouse_id: Mapped[uuid.UUID | None] = mapped_column(ForeignKey("person.id"))
+    subject_id: Mapped[uuid.UUID]
+    cycle: Mapped[str]
+    region_code: Mapped[str]
+    rule_version_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("rule_version.id"))
+    facts: Mapped[dict[str, Any]]
+    decided_at: Mapped[datetime]
+    valid_until: Mapped[datetime]
+
+
+class AppointmentStatus(StrEnum):
+    HELD = "held"
+    BOOKED = "booked"
+    EXPIRED = "expired"
+    ARRIVED = "arrived"
+    FULFILLED = "fulfilled"
+    CANCELLED = "cancelled"
+    NO_SHOW = "no_show"
+    ENTERED_IN_ERROR = "entered_in_error"
+
+
+class Appointment(Base):
+    __tablename__ = "appointment"
+    __table_args__ = (
+        Index(
+            "uq_appointment_subject_id_service_id_cycle_active",
+            "subject_id",
+            "service_id",
+            "cycle",
+            unique=True,
+            postgresql_where=text("status IN ('held', 'booked', 'arrived', 'fulfilled')"),
+        ),
+        Index("ix_appointment_slot_id", "slot_id"),
+        Index("ix_appointment_person_id", "person_id", "id"),
+        Index("ix_appointment_spouse_id", "spouse_id", "id"),
+        Index("ix_appointment_clinic_id_starts_at", "clinic_id", "starts_at", "id"),
+        Index("ix_appointment_region_code", "region_code", "id"),
+        Index("ix_appointment_starts_at_booked", "starts_at", postgresql_where=text("status = 'booked'")),
+    )
+
+    id: Mapped[uuid.UUID] = mapped_column(primary_key=True)
+    slot_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("slot.id"))
+    clinic_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("clinic.id"))
+    service_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("healthcare_service.id"))
+    subject_id: Mapped[uuid.UUID]
+    person_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("person.id"))
+    spouse_id: Mapped[uuid.UUID | None] = mapped_column(ForeignKey("person.id"))
+    account_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("resident_account.id"))
+    region_code: Mapped[str]
+    cycle: Mapped[str]
+    code: Mapped[str] = mapped_column(unique=True)
+    starts_at: Mapped[datetime]
+    ends_at: Mapped[datetime]
+    status: Mapped[AppointmentStatus]
+    created_at: Mapped[datetime]
+
+
+class AppointmentEvent(Base):
+    """Each step of an appointment, append-only."""
+
+    __tablename__ = "appointment_event"
+    __table_args__ = (Index("ix_appointment_event_appointment_id", "appointment_id", "id"),)
+
+    id: Mapped[int] = mapped_column(Identity(always=True), primary_key=True)
+    appointment_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("appointment.id"))
+    at: Mapped[datetime]
+    status: Mapped[AppointmentStatus]
+    actor_role: Mapped[str]
+    actor_id: Mapped[uuid.UUID | None]
+    reason: Mapped[str | None]

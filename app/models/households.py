@@ -1,0 +1,216 @@
+"""The registry: households, people, who belongs where, couples, dated categories. Nothing is deleted."""
+
+import uuid
+from datetime import date, datetime
+from enum import StrEnum
+from typing import Any
+
+from sqlalchemy import CheckConstraint, ForeignKey, Identity, Index, UniqueConstraint, text
+from sqlalchemy.orm import Mapped, mapped_column
+
+from app.crypto import Sealed
+from app.db import Base
+
+
+class HouseholdStatus(StrEnum):
+    DRAFT = "draft"
+    SUBMITTED = "submitted"
+    RETURNED = "returned"
+    ACTIVE = "active"
+    MOVED_OUT = "moved_out"
+    CLOSED = "closed"
+
+
+class FamilyType(StrEnum):
+    """发展型 / 稳定型 / 老年型 / 新市民."""
+
+    DEVELOPING = "developing"
+    STABLE = "stable"
+    ELDERLY = "elderly"
+    NEW_CITIZEN = "new_citizen"
+
+
+class Sex(StrEnum):
+    MALE = "male"
+    FEMALE = "female"
+
+
+class DocumentKind(StrEnum):
+    """Document kinds of the national pre-pregnancy system, codes 1–5 and 99."""
+
+    RESIDENT_ID = "resident_id"
+    RESIDENCE_PERMIT = "residence_permit"
+    PERMANENT_RESIDENT = "permanent_resident"
+    PASSPORT = "passport"
+    OFFICER = "officer"
+    HOUSEHOLD_BOOK = "household_book"
+
+
+class HukouType(StrEnum):
+    RURAL = "rural"
+    URBAN = "urban"
+
+
+class Relation(StrEnum):
+    """To the head of the household (GB/T 4761)."""
+
+    HEAD = "head"
+    SPOUSE = "spouse"
+    CHILD = "child"
+    PARENT = "parent"
+    OTHER = "other"
+
+
+class Household(Base):
+    """Until it is verified a household is a form: one sealed document, replaced as a whole. Verification
+    turns the form into people, memberships, a couple and categories, and empties it."""
+
+    __tablename__ = "household"
+    __table_args__ = (
+        Index("ix_household_region_code_status", "region_code", "status", "id"),
+        Index(
+            "uq_household_account_id_pending",
+            "account_id",
+            unique=True,
+            postgresql_where=text("status IN ('draft', 'submitted', 'returned')"),
+        ),
+    )
+
+    id: Mapped[uuid.UUID] = mapped_column(primary_key=True)
+    number: Mapped[int] = mapped_column(Identity(start=100001), unique=True)
+    region_code: Mapped[str] = mapped_column(ForeignKey("region.code"))
+    account_id: Mapped[uuid.UUID | None] = mapped_column(ForeignKey("resident_account.id"))
+    status: Mapped[HouseholdStatus]
+    family_type: Mapped[FamilyType | None]
+    address_sealed: Mapped[bytes | None]
+    address = Sealed()
+    form_sealed: Mapped[bytes | None]
+    form = Sealed()
+    marks: Mapped[list[dict[str, Any]]] = mapped_column(server_default="[]")
+    submitted_at: Mapped[datetime | None]
+    verified_at: Mapped[datetime | None]
+    verified_by: Mapped[uuid.UUID | None] = mapped_column(ForeignKey("staff_account.id"))
+    version: Mapped[int] = mapped_column(server_default="1")
+    created_at: Mapped[datetime]
+
+    __mapper_args__ = {"version_id_col": version}
+
+
+class HouseholdEvent(Base):
+    """Each step of a household, append-only: the beginning of its handbook (家庭手册)."""
+
+    __tablename__ = "household_event"
+    __table_args__ = (Index("ix_household_event_household_id", "household_id", "id"),)
+
+    id: Mapped[int] = mapped_column(Identity(always=True), primary_key=True)
+    household_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("household.id"))
+    at: Mapped[datetime]
+    kind: Mapped[str]
+    actor_role: Mapped[str]
+    actor_id: Mapped[uuid.UUID | None]
+    note: Mapped[str | None]
+
+
+class Person(Base):
+    """Two people never share a document: the blind index is unique per kind and number."""
+
+    __tablename__ = "person"
+    __table_args__ = (
+        UniqueConstraint("document_index", name="uq_person_document_index"),
+        Index("ix_person_phone_index", "phone_index"),
+        Index("ix_person_name", "name", "birth_date"),
+    )
+
+    id: Mapped[uuid.UUID] = mapped_column(primary_key=True)
+    name: Mapped[str]
+    sex: Mapped[Sex]
+    birth_date: Mapped[date]
+    document_kind: Mapped[DocumentKind]
+    document_number_sealed: Mapped[bytes]
+    document_number = Sealed()
+    document_index: Mapped[bytes]
+    phone_sealed: Mapped[bytes | None]
+    phone = Sealed()
+    phone_index: Mapped[bytes | None]
+    hukou_region_code: Mapped[str | None] = mapped_column(ForeignKey("region.code"))
+    hukou_type: Mapped[HukouType | None]
+    resident_since: Mapped[date | None]
+    created_at: Mapped[datetime]
+
+
+class Membership(Base):
+    """A person has one active membership at a time."""
+
+    __tablename__ = "membership"
+    __table_args__ = (
+        Index(
+            "uq_membership_person_id_active",
+            "person_id",
+            unique=True,
+            postgresql_where=text("valid_to IS NULL"),
+        ),
+        Index("ix_membership_household_id", "household_id"),
+        CheckConstraint("valid_to >= valid_from", name="period"),
+    )
+
+    id: Mapped[uuid.UUID] = mapped_column(primary_key=True)
+    household_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("household.id"))
+    person_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("person.id"))
+    relation: Mapped[Relation]
+    valid_from: Mapped[date]
+    valid_to: Mapped[date | None]
+
+
+class Couple(Base):
+    """A marriage. Each spouse has one at a time."""
+
+    __tablename__ = "couple"
+    __table_args__ = (
+        Index("uq_couple_wife_id_active", "wife_id", unique=True, postgresql_where=text("valid_to IS NULL")),
+        Index(
+            "uq_couple_husband_id_active",
+            "husband_id",
+            unique=True,
+            postgresql_where=text("valid_to IS NULL"),
+        ),
+        CheckConstraint("wife_id <> husband_id", name="two_people"),
+    )
+
+    id: Mapped[uuid.UUID] = mapped_column(primary_key=True)
+    wife_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("person.id"))
+    husband_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("person.id"))
+    plans_pregnancy: Mapped[bool]
+    valid_from: Mapped[date]
+    valid_to: Mapped[date | None]
+
+
+class Category(Base):
+    """A dated category of a person or a household, as verified: 领证独生子女, 特扶, 低保, 流动 …"""
+
+    __tablename__ = "category"
+    __table_args__ = (
+        CheckConstraint("num_nonnulls(person_id, household_id) = 1", name="one_holder"),
+        Index("ix_category_code", "code", "valid_to"),
+        Index("ix_category_person_id", "person_id"),
+        Index("ix_category_household_id", "household_id"),
+    )
+
+    id: Mapped[uuid.UUID] = mapped_column(primary_key=True)
+    code: Mapped[str] = mapped_column(ForeignKey("category_definition.code"))
+    person_id: Mapped[uuid.UUID | None] = mapped_column(ForeignKey("person.id"))
+    household_id: Mapped[uuid.UUID | None] = mapped_column(ForeignKey("household.id"))
+    evidence: Mapped[str]
+    valid_from: Mapped[date]
+    valid_to: Mapped[date | None]
+    verified_by: Mapped[uuid.UUID] = mapped_column(ForeignKey("staff_account.id"))
+
+
+class CategoryDefinition(Base):
+    """The catalogue of categories."""
+
+    __tablename__ = "category_definition"
+
+    code: Mapped[str] = mapped_column(primary_key=True)
+    zh: Mapped[str]
+    en: Mapped[str]
+    holder: Mapped[str]

@@ -1,0 +1,66 @@
+"""WeChat subscription messages: the consent credits, what is sent once, and the shared access token."""
+
+import uuid
+from datetime import datetime
+from enum import StrEnum
+
+from sqlalchemy import CheckConstraint, ForeignKey, Index, UniqueConstraint, text
+from sqlalchemy.orm import Mapped, mapped_column
+
+from app.crypto import Sealed
+from app.db import Base
+
+
+class MessageStatus(StrEnum):
+    QUEUED = "queued"
+    SENDING = "sending"
+    SENT = "sent"
+    REFUSED = "refused"
+
+
+class MessageKind(StrEnum):
+    APPOINTMENT_REMINDER = "appointment_reminder"
+
+
+class SubscriptionMessage(Base):
+    """One message to one account about one appointment, sent at most once: a row left in `sending` by a crash
+    stays there, because a second reminder is worse than none."""
+
+    __tablename__ = "subscription_message"
+    __table_args__ = (
+        UniqueConstraint("appointment_id", "account_id", "kind"),
+        Index("ix_subscription_message_queued", "created_at", postgresql_where=text("status = 'queued'")),
+    )
+
+    id: Mapped[uuid.UUID] = mapped_column(primary_key=True)
+    account_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("resident_account.id"))
+    appointment_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("appointment.id"))
+    kind: Mapped[MessageKind]
+    status: Mapped[MessageStatus]
+    attempts: Mapped[int] = mapped_column(server_default="0")
+    error_code: Mapped[int | None]
+    created_at: Mapped[datetime]
+    sent_at: Mapped[datetime | None]
+
+
+class MessageCredit(Base):
+    """How many messages of a template a resident has agreed to receive and not yet received."""
+
+    __tablename__ = "message_credit"
+    __table_args__ = (CheckConstraint("remaining >= 0", name="remaining"),)
+
+    account_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("resident_account.id"), primary_key=True)
+    kind: Mapped[MessageKind] = mapped_column(primary_key=True)
+    remaining: Mapped[int]
+
+
+class WechatToken(Base):
+    """The stable_token that all processes share. `refreshing_until` is the lease of the one that renews it."""
+
+    __tablename__ = "wechat_token"
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    token_sealed: Mapped[bytes | None]
+    token = Sealed()
+    expires_at: Mapped[datetime]
+    refreshing_until: Mapped[datetime]

@@ -1,0 +1,80 @@
+"""Partner hospitals: who they are, the keys they sign with, what they sent."""
+
+import uuid
+from datetime import datetime
+from enum import StrEnum
+
+from sqlalchemy import ForeignKey, Index
+from sqlalchemy.orm import Mapped, mapped_column
+
+from app.crypto import Sealed
+from app.db import Base
+
+
+class Algorithm(StrEnum):
+    HMAC_SHA256 = "hmac-sha256"
+    HMAC_SM3 = "hmac-sm3"
+
+
+class Organization(Base):
+    """A hospital or clinic operator that residents are booked with."""
+
+    __tablename__ = "organization"
+
+    id: Mapped[uuid.UUID] = mapped_column(primary_key=True)
+    name: Mapped[str] = mapped_column(unique=True)
+    region_code: Mapped[str] = mapped_column(ForeignKey("region.code"))
+    algorithm: Mapped[Algorithm]
+    disabled_at: Mapped[datetime | None]
+    created_at: Mapped[datetime]
+
+
+class PartnerKey(Base):
+    """A signing secret. Two may live at once, so that a hospital can change over without a pause."""
+
+    __tablename__ = "partner_key"
+    __table_args__ = (Index("ix_partner_key_organization_id", "organization_id"),)
+
+    id: Mapped[uuid.UUID] = mapped_column(primary_key=True)
+    organization_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("organization.id"))
+    secret_sealed: Mapped[bytes]
+    secret = Sealed()
+    created_at: Mapped[datetime]
+    revoked_at: Mapped[datetime | None]
+
+
+class PartnerNonce(Base):
+    """Every accepted (partner, message id, timestamp), kept for longer than a timestamp is good for:
+    the same signed request is never accepted twice, by whichever process."""
+
+    __tablename__ = "partner_nonce"
+    __table_args__ = (Index("ix_partner_nonce_sent_at", "sent_at"),)
+
+    organization_id: Mapped[uuid.UUID] = mapped_column(primary_key=True)
+    message_id: Mapped[str] = mapped_column(primary_key=True)
+    sent_at: Mapped[datetime] = mapped_column(primary_key=True)
+
+
+class MessageState(StrEnum):
+    ACCEPTED = "accepted"
+    STALE = "stale"
+    QUARANTINED = "quarantined"
+
+
+class PartnerMessage(Base):
+    """A report as it arrived, encrypted, with the key that signed it: the evidence in a dispute."""
+
+    __tablename__ = "partner_message"
+    __table_args__ = (Index("ix_partner_message_organization_id", "organization_id", "received_at"),)
+
+    id: Mapped[uuid.UUID] = mapped_column(primary_key=True)
+    organization_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("organization.id"))
+    key_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("partner_key.id"))
+    external_id: Mapped[str]
+    body_sealed: Mapped[bytes]
+    body = Sealed()
+    body_hash: Mapped[bytes]
+    signature: Mapped[str]
+    state: Mapped[MessageState]
+    reason: Mapped[str | None]
+    received_at: Mapped[datetime]

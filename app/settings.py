@@ -1,0 +1,80 @@
+"""Every setting, read once from `NUANXIN_*`. Outside development the unsafe defaults are refused."""
+
+from functools import cache
+from pathlib import Path
+from typing import Literal, Self
+
+from pydantic import Field, SecretStr, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+ROOT = Path(__file__).resolve().parent.parent
+
+# Known to everyone, so that `make demo` needs no set-up; refused in production by `unsafe()`.
+DEVELOPMENT_KEY = "6465762d6f6e6c792d6b65792d303031"
+DEVELOPMENT_SECRET = "development-only-secret-not-for-production"  # noqa: S105
+
+
+class Settings(BaseSettings):
+    model_config = SettingsConfigDict(env_prefix="NUANXIN_", frozen=True, extra="ignore")
+
+    environment: Literal["development", "production"] = "development"
+    sandbox: bool = Field(True, description="Serve the local stand-in for WeChat; development only")
+    database_url: str | None = Field(None, description="postgresql://…; unset: the embedded PostgreSQL")
+    database_pool: int = Field(10, ge=1, le=200, description="Connections per process")
+    data_dir: Path = Field(ROOT / ".nuanxin", description="Where the embedded PostgreSQL keeps its data")
+
+    region_code: str = Field(
+        "640100000000",
+        pattern="^[0-9]{12}$",
+        description="The association's own region: what its services call local",
+    )
+
+    field_keys: dict[int, SecretStr] = Field(
+        {1: SecretStr(DEVELOPMENT_KEY)},
+        description='SM4 keys as JSON, version → 32 hex digits: {"1": "…", "2": "…"}; the highest encrypts',
+    )
+    index_key: SecretStr = Field(SecretStr(DEVELOPMENT_SECRET), description="HMAC-SM3 key of blind indexes")
+    token_key: SecretStr = Field(SecretStr(DEVELOPMENT_SECRET), description="HMAC key of access tokens")
+
+    wechat_base_url: str = Field("http://127.0.0.1:8000/sandbox/wechat", description="WeChat's API host")
+    wechat_appid: str = "wx0000000000000000"
+    wechat_secret: SecretStr = SecretStr(DEVELOPMENT_SECRET)
+    wechat_reminder_template: str = Field("reminder-template", description="Subscription message template id")
+    wechat_miniprogram_state: Literal["developer", "trial", "formal"] = "developer"
+
+    max_body_bytes: int = Field(1_000_000, ge=1_000, description="Larger request bodies get 413")
+
+    @model_validator(mode="after")
+    def _safe_in_production(self) -> Self:
+        if self.environment == "production" and (problems := self.unsafe()):
+            raise ValueError("refusing to start in production: " + "; ".join(problems))
+        return self
+
+    def unsafe(self) -> list[str]:
+        """What production must not run with, each with the variable that mends it."""
+        secrets = {
+            "NUANXIN_INDEX_KEY": self.index_key,
+            "NUANXIN_TOKEN_KEY": self.token_key,
+            "NUANXIN_WECHAT_SECRET": self.wechat_secret,
+        }
+        problems = [
+            f"{name} is the development default or shorter than 32 characters"
+            for name, secret in secrets.items()
+            if secret.get_secret_value() == DEVELOPMENT_SECRET or len(secret.get_secret_value()) < 32
+        ]
+        if any(key.get_secret_value() == DEVELOPMENT_KEY for key in self.field_keys.values()):
+            problems.append("NUANXIN_FIELD_KEYS holds the development default")
+        if self.sandbox:
+            problems.append("NUANXIN_SANDBOX must be false")
+        if self.database_url is None:
+            problems.append("NUANXIN_DATABASE_URL is not set")
+        if "region_code" not in self.model_fields_set:
+            problems.append("NUANXIN_REGION_CODE is not set")
+        if not self.wechat_base_url.startswith("https://"):
+            problems.append("NUANXIN_WECHAT_BASE_URL must be https")
+        return problems
+
+
+@cache
+def settings() -> Settings:
+    return Settings()
