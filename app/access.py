@@ -1,0 +1,250 @@
+"""Who may do what, and who sees which rows: the whole policy on one page.
+
+At the door a route names the permission it needs (401, 403). In a query rows are reached only through
+`fetch` or `visible`: what an actor cannot see does not exist for that actor (404).
+"""
+
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, Self, TypeVar
+
+from sqlalchemy import ColumnElement, and_, exists, false, or_, select, true
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import InstrumentedAttribute
+
+from app.db import Base
+from app.errors import Forbidden, NotFound
+from app.models.appointments import Appointment, Clinic, Qualification, Slot, SlotStatus
+from app.models.consents import Consent
+from app.models.follow_ups import FollowUp
+from app.models.households import Couple, Household, Membership, Person
+from app.models.identity import STAFF_ROLES, ResidentAccount, Role, SignIn
+from app.models.partners import Organization
+from app.models.results import DiagnosticReport
+from app.models.staff import StaffAccount
+
+
+class Permission(StrEnum):
+    OWN_ACCOUNT = "own_account"  # one's own sign-ins, binding, consents, file access log
+    HOUSEHOLD_REGISTER = "household_register"
+    HOUSEHOLD_READ = "household_read"
+    HOUSEHOLD_VERIFY = "household_verify"
+    PERSON_UNMASK = "person_unmask"
+    SLOT_READ = "slot_read"
+    SLOT_PUBLISH = "slot_publish"
+    CLINIC_OPEN = "clinic_open"
+    APPOINTMENT_BOOK = "appointment_book"
+    APPOINTMENT_READ = "appointment_read"
+    APPOINTMENT_ATTEND = "appointment_attend"  # check in, fulfil, no-show
+    REPORT_POST = "report_post"
+    REPORT_READ = "report_read"
+    FOLLOW_UP_READ = "follow_up_read"
+    FOLLOW_UP_COMPLETE = "follow_up_complete"
+    STAFF_MANAGE = "staff_manage"
+    PARTNER_MANAGE = "partner_manage"
+    AUDIT_READ = "audit_read"
+
+
+P = Permission
+_READS = {P.OWN_ACCOUNT, P.HOUSEHOLD_READ, P.SLOT_READ, P.APPOINTMENT_READ, P.FOLLOW_UP_READ}
+_CASEWORK = _READS | {P.HOUSEHOLD_VERIFY, P.PERSON_UNMASK, P.REPORT_READ, P.FOLLOW_UP_COMPLETE}
+
+GRANTS: dict[Role, frozenset[Permission]] = {
+    role: frozenset(permissions)
+    for role, permissions in {
+        Role.RESIDENT: {
+            P.OWN_ACCOUNT, P.HOUSEHOLD_REGISTER, P.HOUSEHOLD_READ, P.SLOT_READ, P.APPOINTMENT_BOOK,
+            P.APPOINTMENT_READ, P.REPORT_READ, P.FOLLOW_UP_READ,
+        },
+        Role.VILLAGE_WORKER: _CASEWORK,
+        Role.TOWNSHIP_OFFICER: _CASEWORK,
+        Role.COUNTY_ADMINISTRATOR: _CASEWORK | {P.SLOT_PUBLISH, P.CLINIC_OPEN, P.PARTNER_MANAGE},
+        Role.SUPERVISOR: _READS,
+        Role.AUDITOR: {P.OWN_ACCOUNT, P.AUDIT_READ},
+        # Separate duties (GB/T 22239-2019 8.1.4.2): who runs the system does not read people's files.
+        Role.SYSTEM_ADMINISTRATOR: {P.OWN_ACCOUNT, P.STAFF_MANAGE, P.PARTNER_MANAGE},
+        Role.PARTNER: {
+            P.SLOT_READ, P.SLOT_PUBLISH, P.APPOINTMENT_READ, P.APPOINTMENT_ATTEND, P.REPORT_POST, P.REPORT_READ,
+        },
+        Role.SYSTEM: set(Permission),
+        Role.PUBLIC: set[Permission](),
+    }.items()
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Actor:
+    """Who acts. `id` is the account of a resident or worker, the organization of a hospital."""
+
+    role: Role
+    id: uuid.UUID | None = None
+    region_code: str = ""
+    sign_in_id: uuid.UUID | None = None
+    key_id: uuid.UUID | None = None
+    name: str = ""
+
+    @classmethod
+    def system(cls, name: str) -> Self:
+        return cls(Role.SYSTEM, name=name)
+
+    @classmethod
+    def public(cls) -> Self:
+        return cls(Role.PUBLIC)
+
+    def may(self, permission: Permission) -> bool:
+        return permission in GRANTS[self.role]
+
+    @property
+    def account_id(self) -> uuid.UUID:
+        if self.id is None:
+            raise Forbidden
+        return self.id
+
+
+def region_bounds(code: str) -> tuple[str, str]:
+    """The codes of a region and all below it lie between these two: 640100000000 → 640100000000–640199999999."""
+    for length in (0, 2, 4, 6, 9):
+        if set(code[length:]) <= {"0"}:
+            return code, code[:length].ljust(12, "9")
+    return code, code
+
+
+def within(column: InstrumentedAttribute[str] | ColumnElement[str], region_code: str) -> ColumnElement[bool]:
+    return column.between(*region_bounds(region_code))
+
+
+def own_person(actor: Actor) -> Any:
+    return select(ResidentAccount.person_id).where(ResidentAccount.id == actor.account_id).scalar_subquery()
+
+
+def own_household(actor: Actor) -> Any:
+    return (
+        select(Membership.household_id)
+        .where(Membership.person_id == own_person(actor), Membership.valid_to.is_(None))
+        .scalar_subquery()
+    )
+
+
+def _lives_in(region_code: str) -> ColumnElement[bool]:
+    return exists().where(
+        Membership.person_id == Person.id,
+        Membership.valid_to.is_(None),
+        Membership.household_id == Household.id,
+        within(Household.region_code, region_code),
+    )
+
+
+Scope = Callable[[Actor], ColumnElement[bool]]
+
+
+def _rule(
+    *, resident: Scope | None = None, worker: Scope | None = None, partner: Scope | None = None,
+    system_administrator: Scope | None = None,
+) -> Scope:  # fmt: skip
+    def condition(actor: Actor) -> ColumnElement[bool]:
+        if actor.role is Role.SYSTEM:
+            return true()
+        if actor.role is Role.SYSTEM_ADMINISTRATOR:
+            chosen = system_administrator
+        elif actor.role in STAFF_ROLES:
+            chosen = worker
+        else:
+            chosen = {Role.RESIDENT: resident, Role.PARTNER: partner}.get(actor.role)
+        return chosen(actor) if chosen else false()
+
+    return condition
+
+
+def _own(person: Any, spouse: Any) -> Scope:
+    return lambda actor: or_(person == own_person(actor), spouse == own_person(actor))
+
+
+def _region(column: Any) -> Scope:
+    return lambda actor: within(column, actor.region_code)
+
+
+SCOPE: dict[type[Base], Scope] = {
+    Household: _rule(
+        resident=lambda a: or_(Household.account_id == a.account_id, Household.id == own_household(a)),
+        # A draft is the resident's own until it is submitted.
+        worker=lambda a: and_(within(Household.region_code, a.region_code), Household.status != "draft"),
+    ),
+    Person: _rule(
+        resident=lambda a: or_(
+            Person.id == own_person(a),
+            exists().where(
+                Membership.person_id == Person.id,
+                Membership.valid_to.is_(None),
+                Membership.household_id == own_household(a),
+            ),
+        ),
+        worker=lambda a: _lives_in(a.region_code),
+    ),
+    Couple: _rule(resident=_own(Couple.wife_id, Couple.husband_id)),
+    Consent: _rule(
+        resident=lambda a: or_(Consent.person_id == own_person(a), Consent.guardian_id == own_person(a))
+    ),
+    Qualification: _rule(resident=_own(Qualification.person_id, Qualification.spouse_id)),
+    # Slots are no secret; drafts are their publisher's.
+    Slot: _rule(
+        resident=lambda _: Slot.status != SlotStatus.DRAFT,
+        worker=lambda a: Slot.clinic_id.in_(
+            select(Clinic.id).where(within(Clinic.region_code, a.region_code))
+        ),
+        partner=lambda a: Slot.clinic_id.in_(select(Clinic.id).where(Clinic.organization_id == a.id)),
+    ),
+    Clinic: _rule(
+        resident=lambda _: true(),
+        worker=_region(Clinic.region_code),
+        partner=lambda a: Clinic.organization_id == a.id,
+    ),
+    Appointment: _rule(
+        resident=_own(Appointment.person_id, Appointment.spouse_id),
+        worker=_region(Appointment.region_code),
+        partner=lambda a: Appointment.clinic_id.in_(select(Clinic.id).where(Clinic.organization_id == a.id)),
+    ),
+    DiagnosticReport: _rule(
+        resident=_own(DiagnosticReport.person_id, DiagnosticReport.spouse_id),
+        worker=_region(DiagnosticReport.region_code),
+        partner=lambda a: DiagnosticReport.organization_id == a.id,
+    ),
+    FollowUp: _rule(
+        resident=lambda a: FollowUp.person_id == own_person(a), worker=_region(FollowUp.region_code)
+    ),
+    Organization: _rule(
+        worker=_region(Organization.region_code),
+        partner=lambda a: Organization.id == a.id,
+        system_administrator=_region(Organization.region_code),
+    ),
+    StaffAccount: _rule(
+        worker=lambda a: StaffAccount.id == a.id, system_administrator=_region(StaffAccount.region_code)
+    ),
+    SignIn: _rule(
+        resident=lambda a: SignIn.account_id == a.id,
+        worker=lambda a: SignIn.account_id == a.id,
+        system_administrator=lambda a: SignIn.account_id.in_(
+            select(StaffAccount.id).where(within(StaffAccount.region_code, a.region_code))
+        ),
+    ),
+}
+
+
+def visible(actor: Actor, model: type[Base]) -> ColumnElement[bool]:
+    """The rows of a model that this actor may know of, as a WHERE condition."""
+    return SCOPE[model](actor)
+
+
+Row = TypeVar("Row", bound=Base)
+
+
+async def fetch(
+    db: AsyncSession, actor: Actor, model: type[Row], id: uuid.UUID, *, lock: bool = False
+) -> Row:
+    """One visible row, or NotFound. `lock` holds it until the transaction ends."""
+    query = select(model).where(model.id == id, visible(actor, model))  # type: ignore[attr-defined]
+    row = await db.scalar(query.with_for_update(of=model) if lock else query)
+    if row is None:
+        raise NotFound
+    return row

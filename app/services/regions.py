@@ -1,0 +1,34 @@
+"""Administrative divisions."""
+
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from app.errors import Invalid, NotFound
+from app.models.regions import Region
+
+TOWN = 4
+
+
+async def children(db: AsyncSession, parent_code: str) -> list[Region]:
+    """The divisions directly below. Levels are skipped in places: a prefecture may hold towns."""
+    query = select(Region).where(Region.parent_code == parent_code, Region.valid_to.is_(None))
+    return list(await db.scalars(query.order_by(Region.code)))
+
+
+async def get(db: AsyncSession, code: str) -> Region:
+    region = await db.get(Region, code)
+    if region is None:
+        raise NotFound
+    return region
+
+
+async def require(db: AsyncSession, codes: dict[str, str], *, lowest_level: int = 1) -> None:
+    """Invalid at each pointer whose code is no current division of at least this level."""
+    query = select(Region.code, Region.level).where(
+        Region.code.in_(codes.values()), Region.valid_to.is_(None)
+    )
+    levels = {row.code: row.level for row in await db.execute(query)}
+    wrong = [pointer for pointer, code in codes.items() if levels.get(code, 0) < lowest_level]
+    if wrong:
+        detail = "没有这个行政区划,或层级不够细 / not a current division, or not one of a town or village"
+        raise Invalid(errors=[{"pointer": pointer, "detail": detail} for pointer in wrong])
