@@ -1,0 +1,1 @@
+"""Thin clients of the servers we call: no database, no rules."""
