@@ -1,0 +1,164 @@
+"""Eligibility is settled before the opening second, so that a booking then is one statement."""
+
+import uuid
+from datetime import date, datetime, timedelta
+from typing import Any as Anything
+
+from sqlalchemy import or_, select, union_all, update
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from app import clock
+from app.access import Actor
+from app.db import new_id
+from app.errors import Conflict
+from app.models.appointments import Cycle, HealthcareService, Qualification, Subject
+from app.models.households import Person
+from app.models.rules import RuleKind, RuleVersion
+from app.services import audit
+from app.services.eligibility.engine import Explanation, Standing, read
+from app.services.eligibility.facts import Context, population, spouse_id
+from app.services.eligibility.rules import All, Leaf, Rule, parse
+
+VALIDITY = timedelta(days=30)
+
+TOGETHER = Leaf(
+    fact="married",
+    op="eq",
+    value=True,
+    clause_zh="本服务由夫妻双方共同参加",
+    clause_en="This service is for both spouses together",
+)
+
+
+class NotEligible(Conflict):
+    """409; raised with `criteria=explanation.failing()`, what the refusal rests on."""
+
+    zh, en = "不符合该服务的享受条件", "Not eligible for this service"
+    do_zh = "请查看未满足的条件;如信息有误,请联系村(社区)工作人员更正"
+    do_en = "See the criteria not met; if a fact is wrong, ask your village worker to correct it"
+
+
+class NoRuleInForce(Conflict):
+    zh, en = "该服务暂无生效的享受条件", "No eligibility rule is in force for this service"
+    do_zh, do_en = "请联系县级管理员发布规则", "Ask the county administrator to publish a rule"
+
+
+async def rule_in_force(
+    db: AsyncSession, service: HealthcareService, today: date | None = None
+) -> tuple[RuleVersion, Rule]:
+    """The highest version valid on the date, valid_to excluded. A couple's service asks for a couple too."""
+    today = today or clock.today()
+    version = await db.scalar(
+        select(RuleVersion)
+        .where(
+            RuleVersion.kind == RuleKind.ELIGIBILITY,
+            RuleVersion.code == service.rule_code,
+            RuleVersion.valid_from <= today,
+            or_(RuleVersion.valid_to.is_(None), RuleVersion.valid_to > today),
+        )
+        .order_by(RuleVersion.version.desc())
+        .limit(1)
+    )
+    if version is None:
+        raise NoRuleInForce
+    rule = parse(version.body)
+    return version, _for_couple(rule) if service.subject is Subject.COUPLE else rule
+
+
+def _for_couple(rule: Rule) -> Rule:
+    parts = rule.all if isinstance(rule, All) else (rule,)
+    asked = any(isinstance(p, Leaf) and (p.fact, p.op, p.value) == ("married", "eq", True) for p in parts)
+    return rule if asked else All(all=(TOGETHER, rule))
+
+
+async def spouse_of(
+    db: AsyncSession, *, service: HealthcareService, person_id: uuid.UUID
+) -> uuid.UUID | None:
+    """Who takes part beside the person: the current spouse in a couple's service, else no one."""
+    query = select(spouse_id(Context.of(service))).select_from(population()).where(Person.id == person_id)
+    spouse: uuid.UUID | None = await db.scalar(query)
+    return spouse
+
+
+async def settle(
+    db: AsyncSession, actor: Actor, *, service: HealthcareService, person_id: uuid.UUID
+) -> Explanation:
+    """Decide by the rule in force and keep the decision with the facts it saw, for 30 days, a yearly
+    service not past the year. Both spouses of a couple qualify as one; who no longer does loses it now."""
+    version, rule = await rule_in_force(db, service)
+    context = Context.of(service)
+    explanation, standing = await read(db, actor, rule, context=context, person_id=person_id)
+    people = sorted({person_id, (standing and standing.spouse_id) or person_id})
+    subject = standing.subject_id if standing and explanation.eligible else None
+    now = clock.now()
+    await _revoke(db, service, people, now, keep=subject)
+    if standing and subject:
+        decision = {
+            "subject_id": subject,
+            "cycle": standing.cycle,
+            "region_code": standing.region_code,
+            "rule_version_id": version.id,
+            "facts": {c["fact"]: c["value"] for c in explanation.model_dump(mode="json")["criteria"]},
+            "decided_at": now,
+            "valid_until": _valid_until(service, context.today, now),
+        }
+        await _qualify(db, service, _pairs(person_id, standing), decision)
+    await audit.record(db, actor, "decide", "qualification", people=people)
+    return explanation
+
+
+def _pairs(person_id: uuid.UUID, standing: Standing) -> list[tuple[uuid.UUID, uuid.UUID | None]]:
+    """Who qualifies, each with the other. Sorted: two spouses settled at once lock the rows in one order."""
+    if standing.spouse_id is None:
+        return [(person_id, None)]
+    return sorted([(person_id, standing.spouse_id), (standing.spouse_id, person_id)])
+
+
+def _valid_until(service: HealthcareService, today: date, now: datetime) -> datetime:
+    new_year = datetime(today.year + 1, 1, 1, tzinfo=clock.SHANGHAI)
+    return min(now + VALIDITY, new_year) if service.cycle is Cycle.YEAR else now + VALIDITY
+
+
+async def _revoke(
+    db: AsyncSession, service: HealthcareService, people: list[uuid.UUID], now: datetime,
+    *, keep: uuid.UUID | None,
+) -> None:  # fmt: skip
+    """End what these people and those they qualified with hold, but for the subject kept: a former spouse
+    must not go on booking for a couple that is no more."""
+    theirs = (Qualification.service_id == service.id, Qualification.person_id.in_(people))
+    spouses = select(Qualification.spouse_id).where(*theirs)
+    holders: Anything = union_all(select(Qualification.person_id).where(*theirs), spouses)
+    statement = update(Qualification).where(
+        Qualification.service_id == service.id,
+        Qualification.person_id.in_(holders),
+        Qualification.valid_until > now,
+    )
+    if keep is not None:
+        statement = statement.where(Qualification.subject_id != keep)
+    await db.execute(statement.values(valid_until=now).execution_options(synchronize_session=False))
+
+
+async def _qualify(
+    db: AsyncSession, service: HealthcareService, pairs: list[tuple[uuid.UUID, uuid.UUID | None]],
+    decision: dict[str, Anything],
+) -> None:  # fmt: skip
+    rows = [
+        {"id": new_id(), "service_id": service.id, "person_id": person, "spouse_id": spouse, **decision}
+        for person, spouse in pairs
+    ]
+    statement = insert(Qualification).values(rows)
+    renewed = {name: statement.excluded[name] for name in ("spouse_id", *decision)}
+    await db.execute(
+        statement.on_conflict_do_update(index_elements=["service_id", "person_id"], set_=renewed)
+    )
+
+
+async def explain_service(
+    db: AsyncSession, actor: Actor, *, service: HealthcareService, person_id: uuid.UUID
+) -> Explanation:
+    """Why or why not, by the rule in force; nothing is kept but who asked."""
+    _, rule = await rule_in_force(db, service)
+    explanation, _ = await read(db, actor, rule, context=Context.of(service), person_id=person_id)
+    await audit.record(db, actor, "explain", "qualification", people=[person_id])
+    return explanation
