@@ -1,0 +1,1 @@
+"""Appointments: the catalogue of services, slots, booking, attendance."""

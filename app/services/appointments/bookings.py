@@ -1,0 +1,249 @@
+"""Booking and attendance. An appointment moves only along STEPS, each by one UPDATE … WHERE status IN (…)."""
+
+import uuid
+from datetime import date, datetime, timedelta
+from typing import Any
+
+from sqlalchemy import func, select, text, update
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import aliased
+
+from app import clock, tokens
+from app.access import Actor, fetch, visible
+from app.crypto import mask_name
+from app.db import begin
+from app.errors import Conflict, NotFound, Unexpected, WrongState
+from app.logs import request_id
+from app.models.appointments import (
+    Appointment,
+    AppointmentEvent,
+    AppointmentStatus,
+    Clinic,
+    HealthcareService,
+    Slot,
+)
+from app.models.households import Person
+from app.services import audit, consents, eligibility, idempotency, identity
+from app.services.appointments.slots import day
+from app.services.idempotency import Key
+
+S = AppointmentStatus
+STEPS: dict[S, frozenset[S]] = {
+    S.CANCELLED: frozenset({S.HELD, S.BOOKED}),
+    S.ARRIVED: frozenset({S.BOOKED, S.NO_SHOW}),
+    S.FULFILLED: frozenset({S.ARRIVED}),
+    S.NO_SHOW: frozenset({S.BOOKED}),
+}
+CODE_LENGTH = 10
+# An appointment just after midnight may be checked in for the evening before.
+EARLY = timedelta(hours=2)
+BOOK = text(
+    "SELECT outcome, (booked).* FROM book_appointment(:id, :account, :fingerprint, :slot, :code, :request, :now)"
+)
+
+
+class SlotFull(Conflict):
+    zh, en = "该时段已约满", "This slot has no places left"
+    do_zh, do_en = "请选择其他时段", "Choose another slot"
+
+
+class SlotNotOpenYet(Conflict):
+    zh, en = "该时段尚未放号", "This slot is not open for booking yet"
+    do_zh, do_en = "请在放号时间之后再预约", "Book after its release time"
+
+
+class SlotClosed(Conflict):
+    zh, en = "该时段已停止预约", "This slot is closed"
+    do_zh, do_en = "请选择其他时段", "Choose another slot"
+
+
+class AlreadyBooked(Conflict, constraint="uq_appointment_subject_id_service_id_cycle_active"):
+    zh, en = (
+        "您(或配偶)已预约或已享受过本次服务",
+        "You or your spouse have this service booked or had it already",
+    )
+    do_zh, do_en = "如需更改时间,请先取消原预约", "Cancel the other appointment to choose a new time"
+
+
+class NotToday(Conflict):
+    zh, en = "只能在预约当天签到", "Check-in is possible on the day of the appointment only"
+
+
+async def book(db: AsyncSession, actor: Actor, *, key: Key, slot_id: uuid.UUID) -> Any:
+    """A place for oneself, or for oneself and spouse where the service is for couples. `db` is in autocommit:
+    who qualified beforehand books in one round trip; for others eligibility is settled here, once."""
+    row = await _try(db, actor, key, slot_id)
+    if row.outcome == "not_qualified":
+        await _qualify(actor, slot_id)
+        row = await _try(db, actor, key, slot_id)
+    match row.outcome:
+        case "booked":
+            return row
+        case "replay":
+            await idempotency.check(db, actor, key)
+            return await fetch(db, actor, Appointment, key.id)
+        case "unknown_slot":
+            raise NotFound
+        case "not_open_yet":
+            raise SlotNotOpenYet
+        case "full":
+            raise SlotFull
+        case "closed":
+            raise SlotClosed
+        case "not_bound":
+            raise identity.NotBound
+        case "consent_required":
+            await _require_consents(db, actor, slot_id)
+    raise Unexpected
+
+
+async def _try(db: AsyncSession, actor: Actor, key: Key, slot_id: uuid.UUID) -> Any:
+    values = {
+        "id": key.id, "account": actor.account_id, "fingerprint": key.fingerprint, "slot": slot_id,
+        "code": tokens.random_code(CODE_LENGTH), "request": request_id.get(), "now": clock.now(),
+    }  # fmt: skip
+    try:
+        return (await db.execute(BOOK, values)).one()
+    except DBAPIError as error:
+        if getattr(error.orig, "sqlstate", None) == "NX001":  # the last place went while we were writing
+            raise SlotFull from error
+        raise
+
+
+async def _service_of(db: AsyncSession, slot_id: uuid.UUID) -> HealthcareService:
+    query = (
+        select(HealthcareService)
+        .join(Slot, Slot.service_id == HealthcareService.id)
+        .where(Slot.id == slot_id)
+    )
+    return (await db.scalars(query)).one()
+
+
+async def _qualify(actor: Actor, slot_id: uuid.UUID) -> None:
+    async with begin() as db:
+        service = await _service_of(db, slot_id)
+        person_id = await identity.own_id(db, actor)
+        explanation = await eligibility.settle(db, actor, service=service, person_id=person_id)
+    if not explanation.eligible:
+        raise eligibility.NotEligible(criteria=explanation.failing())
+
+
+async def _require_consents(db: AsyncSession, actor: Actor, slot_id: uuid.UUID) -> None:
+    person_id = await identity.own_id(db, actor)
+    service = await _service_of(db, slot_id)
+    spouse_id = await eligibility.spouse_of(db, service=service, person_id=person_id)
+    people = [person for person in (person_id, spouse_id) if person is not None]
+    await consents.require(db, people, own=person_id)
+
+
+async def step(
+    db: AsyncSession,
+    actor: Actor,
+    *,
+    appointment: Appointment,
+    to: AppointmentStatus,
+    reason: str | None = None,
+) -> Appointment:
+    """One step, by compare and swap: of two at once, one wins and the other hears what the state is now."""
+    moved = await db.scalar(
+        update(Appointment)
+        .where(Appointment.id == appointment.id, Appointment.status.in_(STEPS[to]))
+        .values(status=to)
+        .returning(Appointment)
+        .execution_options(populate_existing=True)
+    )
+    if moved is None:
+        await db.refresh(appointment)
+        raise WrongState(status_now=appointment.status)
+    event = {"appointment_id": moved.id, "at": clock.now(), "status": to, "reason": reason}
+    db.add(AppointmentEvent(**event, actor_role=actor.role, actor_id=actor.id))
+    await audit.record(db, actor, to, "appointment", moved.id, people=[moved.person_id, moved.spouse_id])
+    return moved
+
+
+async def cancel(db: AsyncSession, actor: Actor, *, id: uuid.UUID, reason: str | None) -> Appointment:
+    """Before it begins; the place is free again at once. Either spouse may cancel."""
+    appointment = await fetch(db, actor, Appointment, id)
+    if appointment.starts_at <= clock.now():
+        raise SlotClosed
+    appointment = await step(db, actor, appointment=appointment, to=S.CANCELLED, reason=reason)
+    await db.execute(update(Slot).where(Slot.id == appointment.slot_id).values(booked=Slot.booked - 1))
+    return appointment
+
+
+async def check_in(db: AsyncSession, actor: Actor, *, code: str) -> tuple[Appointment, list[Person]]:
+    """Arrival by the code that the couple shows, on the day. The hospital now learns who they are, if they
+    still agree to that (PIPL art. 23)."""
+    query = select(Appointment).where(Appointment.code == code, visible(actor, Appointment))
+    appointment = await db.scalar(query)
+    if appointment is None:
+        raise NotFound
+    start, end = day(appointment.starts_at.astimezone(clock.SHANGHAI).date())
+    if not min(start, appointment.starts_at - EARLY) <= clock.now() < end:
+        raise NotToday
+    ids = [person for person in (appointment.person_id, appointment.spouse_id) if person is not None]
+    await consents.require(db, ids)
+    late = "no_show withdrawn: arrived the same day" if appointment.status is S.NO_SHOW else None
+    appointment = await step(db, actor, appointment=appointment, to=S.ARRIVED, reason=late)
+    await audit.record(
+        db, actor, "read_unmasked", "appointment", appointment.id, people=ids, purpose="appointment"
+    )
+    people = list(await db.scalars(select(Person).where(Person.id.in_(ids)).order_by(Person.sex)))
+    return appointment, people
+
+
+async def mine(db: AsyncSession, actor: Actor, *, before: uuid.UUID | None, limit: int) -> list[Appointment]:
+    """One's own and one's spouse's, newest first."""
+    query = (
+        select(Appointment).where(visible(actor, Appointment)).order_by(Appointment.id.desc()).limit(limit)
+    )
+    if before is not None:
+        query = query.where(Appointment.id < before)
+    return list(await db.scalars(query))
+
+
+async def schedule(
+    db: AsyncSession, actor: Actor, *, on: date, after: tuple[datetime, uuid.UUID] | None, limit: int
+) -> list[dict[str, Any]]:
+    """The day's appointments that the actor may see, in time order, names masked; without the code, which is
+    the couple's own key to check-in."""
+    start, end = day(on)
+    spouse = aliased(Person)
+    query = (
+        select(Appointment, Person.name, spouse.name, HealthcareService.code, Clinic.name)
+        .join(Person, Person.id == Appointment.person_id)
+        .outerjoin(spouse, spouse.id == Appointment.spouse_id)
+        .join(HealthcareService, HealthcareService.id == Appointment.service_id)
+        .join(Clinic, Clinic.id == Appointment.clinic_id)
+        .where(visible(actor, Appointment), Appointment.starts_at >= start, Appointment.starts_at < end)
+        .order_by(Appointment.starts_at, Appointment.id)
+        .limit(limit)
+    )
+    if after is not None:
+        query = query.where(func.row(Appointment.starts_at, Appointment.id) > func.row(*after))
+    return [
+        {
+            "id": row.id, "status": row.status, "starts_at": row.starts_at, "ends_at": row.ends_at,
+            "service_code": service, "clinic_name": clinic,
+            "people": [mask_name(name) for name in (one, two) if name],
+        }
+        for row, one, two, service, clinic in await db.execute(query)
+    ]  # fmt: skip
+
+
+async def one(db: AsyncSession, actor: Actor, *, id: uuid.UUID) -> Appointment:
+    return await fetch(db, actor, Appointment, id)
+
+
+async def fulfil(db: AsyncSession, actor: Actor, *, id: uuid.UUID) -> Appointment:
+    """The examination took place."""
+    return await step(db, actor, appointment=await fetch(db, actor, Appointment, id), to=S.FULFILLED)
+
+
+async def no_show(db: AsyncSession, actor: Actor, *, id: uuid.UUID) -> Appointment:
+    """Nobody came, once the time is over. Coming later the same day still checks in."""
+    appointment = await fetch(db, actor, Appointment, id)
+    if appointment.ends_at > clock.now():
+        raise WrongState(ends_at=appointment.ends_at.isoformat())
+    return await step(db, actor, appointment=appointment, to=S.NO_SHOW)

@@ -1,0 +1,114 @@
+"""Clinics and their slots."""
+
+import uuid
+from datetime import date, datetime, time, timedelta
+from typing import Annotated
+
+from pydantic import AwareDatetime, Field
+from sqlalchemy import func, select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from app import clock
+from app.access import Actor, fetch, region_bounds, visible, within
+from app.errors import Conflict, Forbidden, Invalid
+from app.models.appointments import Clinic, HealthcareService, Slot, SlotStatus
+from app.models.partners import Organization
+from app.services import audit, idempotency, regions
+from app.services.appointments import catalogue
+from app.services.idempotency import Key
+from app.services.plain import Body, Line, RegionCode, Text
+
+FURTHEST = timedelta(days=366)
+
+
+class SlotExists(Conflict, constraint="uq_slot_clinic_id_service_id_starts_at"):
+    zh, en = "该时段已发布", "There is a slot of this clinic and service at this time"
+
+
+class NewClinic(Body):
+    organization_id: uuid.UUID
+    region_code: RegionCode
+    name: Line
+    address: Text(200)  # type: ignore[valid-type]
+    phone: Annotated[str, Field(pattern=r"^[0-9+ -]{5,30}$")]
+
+
+class NewSlot(Body):
+    clinic_id: uuid.UUID
+    service_code: Line
+    starts_at: AwareDatetime
+    ends_at: AwareDatetime
+    capacity: Annotated[int, Field(ge=1, le=10_000)]
+    opens_at: AwareDatetime
+
+
+async def open_clinic(db: AsyncSession, actor: Actor, *, key: Key, new: NewClinic) -> Clinic:
+    """A place of a hospital, in the worker's own region."""
+    if await idempotency.claim(db, actor, key):
+        await fetch(db, actor, Organization, new.organization_id)
+        await regions.require(db, {"/region_code": new.region_code})
+        low, high = region_bounds(actor.region_code)
+        if not low <= new.region_code <= high:
+            raise Forbidden
+        db.add(Clinic(id=key.id, created_at=clock.now(), **new.model_dump()))
+        await db.flush()  # so that a broken reference is refused here
+        await audit.record(db, actor, "open", "clinic", key.id)
+    return await fetch(db, actor, Clinic, key.id)
+
+
+async def publish(db: AsyncSession, actor: Actor, *, key: Key, new: NewSlot) -> Slot:
+    """A slot becomes bookable at `opens_at`. Its clinic must be the hospital's own, or in the worker's region."""
+    if await idempotency.claim(db, actor, key):
+        clinic = await fetch(db, actor, Clinic, new.clinic_id)
+        service = await catalogue.service(db, new.service_code)
+        _check_times(new)
+        db.add(
+            Slot(
+                id=key.id, clinic_id=clinic.id, service_id=service.id, starts_at=new.starts_at,
+                ends_at=new.ends_at, capacity=new.capacity, opens_at=new.opens_at, status=SlotStatus.OPEN,
+                created_at=clock.now(),
+            )
+        )  # fmt: skip
+        await db.flush()  # so that a second slot at this time is refused here
+        await audit.record(db, actor, "publish", "slot", key.id)
+    return await fetch(db, actor, Slot, key.id)
+
+
+def _check_times(new: NewSlot) -> None:
+    now = clock.now()
+    if not now < new.starts_at < now + FURTHEST:
+        raise Invalid.at("/starts_at", "须在今后一年内", "must lie within the coming year")
+    if not new.starts_at < new.ends_at <= new.starts_at + timedelta(days=1):
+        raise Invalid.at("/ends_at", "须晚于开始时间且不超过一天", "must follow the start within a day")
+    if not now - FURTHEST < new.opens_at < new.starts_at:
+        raise Invalid.at("/opens_at", "须早于开始时间", "must come before the start")
+
+
+async def search(
+    db: AsyncSession, actor: Actor, *, service_code: str, on: date | None, region_code: str | None,
+    after: tuple[datetime, uuid.UUID] | None, limit: int,
+) -> list[tuple[Slot, Clinic]]:  # fmt: skip
+    """Coming slots of a service in time order, full ones too: a place may come free."""
+    query = (
+        select(Slot, Clinic)
+        .join(Clinic, Clinic.id == Slot.clinic_id)
+        .join(HealthcareService, HealthcareService.id == Slot.service_id)
+        .where(HealthcareService.code == service_code, Slot.status == SlotStatus.OPEN, visible(actor, Slot))
+        .where(Slot.starts_at > clock.now())
+        .order_by(Slot.starts_at, Slot.id)
+        .limit(limit)
+    )
+    if on is not None:
+        start, end = day(on)
+        query = query.where(Slot.starts_at >= start, Slot.starts_at < end)
+    if region_code is not None:
+        query = query.where(within(Clinic.region_code, region_code))
+    if after is not None:
+        query = query.where(func.row(Slot.starts_at, Slot.id) > func.row(*after))
+    return [(slot, clinic) for slot, clinic in await db.execute(query)]
+
+
+def day(on: date) -> tuple[datetime, datetime]:
+    """The instants at which a business day begins and ends."""
+    start = datetime.combine(on, time.min, clock.SHANGHAI)
+    return start, start + timedelta(days=1)

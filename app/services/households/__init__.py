@@ -1,0 +1,19 @@
+"""Households: registration, verification, reading."""
+
+from app.services.households.forms import Form, Mark
+from app.services.households.reading import detail, listing, mine
+from app.services.households.registration import register, return_for_correction, revise, submit
+from app.services.households.verification import verify
+
+__all__ = [
+    "Form",
+    "Mark",
+    "detail",
+    "listing",
+    "mine",
+    "register",
+    "return_for_correction",
+    "revise",
+    "submit",
+    "verify",
+]

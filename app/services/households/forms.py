@@ -1,0 +1,139 @@
+"""What a family writes about itself, and whether it can be true."""
+
+from datetime import date
+from typing import Annotated
+
+from pydantic import Field, model_validator
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from app import clock
+from app.errors import Invalid
+from app.models.households import CategoryDefinition, DocumentKind, FamilyType, HukouType, Relation, Sex
+from app.services import documents, regions
+from app.services.plain import Body, Line, Note, RegionCode, Text
+
+Place = Annotated[int, Field(ge=0, le=19)]
+
+
+class Member(Body):
+    relation: Relation
+    name: Line
+    document_kind: DocumentKind = DocumentKind.RESIDENT_ID
+    document_number: Text(30)  # type: ignore[valid-type]
+    birth_date: date | None = None
+    sex: Sex | None = None
+    hukou_region_code: RegionCode
+    hukou_type: HukouType
+    resident_since: date
+
+
+class Marriage(Body):
+    """Positions in `members`."""
+
+    wife: Place
+    husband: Place
+    since: date
+    plans_pregnancy: bool
+
+
+class ClaimedCategory(Body):
+    """A category of a member, or of the household where `member` is absent, with what proves it."""
+
+    code: Line
+    member: Place | None = None
+    evidence: Note
+    since: date
+
+
+class Form(Body):
+    """What a family writes about itself."""
+
+    region_code: RegionCode
+    address: Text(200)  # type: ignore[valid-type]
+    family_type: FamilyType | None = None
+    members: Annotated[list[Member], Field(min_length=1, max_length=20)]
+    marriage: Marriage | None = None
+    categories: Annotated[list[ClaimedCategory], Field(max_length=20)] = []
+
+    @model_validator(mode="after")
+    def _places_exist(self) -> "Form":
+        places = [claimed.member for claimed in self.categories if claimed.member is not None]
+        if self.marriage:
+            places += [self.marriage.wife, self.marriage.husband]
+        if any(place >= len(self.members) for place in places):
+            raise ValueError("a position in members does not exist")
+        return self
+
+
+class Mark(Body):
+    """A wrong field of a returned form."""
+
+    pointer: Text(100)  # type: ignore[valid-type]
+    note: Note
+
+
+async def check(db: AsyncSession, form: Form) -> list[documents.Document]:
+    """Invalid with every wrong place at once, or the members' documents in order."""
+    errors: list[dict[str, str]] = []
+    found: list[documents.Document] = []
+    for place, member in enumerate(form.members):
+        at = f"/members/{place}"
+        try:
+            document = documents.read(
+                member.document_kind, member.document_number, pointer=f"{at}/document_number"
+            )
+            documents.person_facts(document, birth_date=member.birth_date, sex=member.sex, pointer=at)
+            found.append(document)
+        except documents.DocumentNotValid as problem:
+            errors += problem.errors or []
+    errors += _contradictions(form, found)
+    if errors:
+        raise Invalid(errors=errors)
+    await regions.require(db, {"/region_code": form.region_code}, lowest_level=regions.TOWN)
+    await regions.require(
+        db, {f"/members/{i}/hukou_region_code": m.hukou_region_code for i, m in enumerate(form.members)}
+    )
+    await _require_categories(db, form)
+    return found
+
+
+def _contradictions(form: Form, found: list[documents.Document]) -> list[dict[str, str]]:
+    errors = []
+
+    def wrong(pointer: str, zh: str, en: str) -> None:
+        errors.append({"pointer": pointer, "detail": f"{zh} / {en}"})
+
+    today = clock.today()
+    if sum(member.relation is Relation.HEAD for member in form.members) != 1:
+        wrong("/members", "须有且只有一位户主", "exactly one head of household")
+    if len({document.index for document in found}) < len(found):
+        wrong("/members", "证件号码重复", "a document appears twice")
+    for place, member in enumerate(form.members):
+        if member.resident_since > today:
+            wrong(f"/members/{place}/resident_since", "不能晚于今天", "lies in the future")
+    for place, claimed in enumerate(form.categories):
+        if claimed.since > today:
+            wrong(f"/categories/{place}/since", "不能晚于今天", "lies in the future")
+    if form.marriage and len(found) == len(form.members):
+        sexes = [d.sex or m.sex for d, m in zip(found, form.members, strict=True)]
+        if sexes[form.marriage.wife] is not Sex.FEMALE or sexes[form.marriage.husband] is not Sex.MALE:
+            wrong("/marriage", "妻子与丈夫的性别不符", "the sexes of wife and husband do not fit")
+        if form.marriage.since > today:
+            wrong("/marriage/since", "不能晚于今天", "lies in the future")
+    return errors
+
+
+async def _require_categories(db: AsyncSession, form: Form) -> None:
+    codes = [claimed.code for claimed in form.categories]
+    query = select(CategoryDefinition.code, CategoryDefinition.holder).where(
+        CategoryDefinition.code.in_(codes)
+    )
+    holders = {row.code: row.holder for row in await db.execute(query)}
+    errors = []
+    for place, claimed in enumerate(form.categories):
+        if holders.get(claimed.code) != ("household" if claimed.member is None else "person"):
+            detail = "没有这个类别,或适用对象不符 / no such category, or not of such a holder"
+            errors.append({"pointer": f"/categories/{place}", "detail": detail})
+    if errors:
+        raise Invalid(errors=errors)

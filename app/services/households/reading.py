@@ -1,0 +1,136 @@
+"""What residents and workers see of households: masked, unless the look is audited with its purpose."""
+
+import uuid
+from typing import Any
+
+from sqlalchemy import func, select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from app.access import Actor, fetch, visible
+from app.crypto import mask_document, mask_name, mask_phone
+from app.models.households import (
+    Category,
+    Couple,
+    Household,
+    HouseholdEvent,
+    HouseholdStatus,
+    Membership,
+    Person,
+)
+from app.models.identity import ResidentAccount
+from app.models.regions import Region
+from app.services import audit
+from app.services.households.forms import Form
+from app.services.households.registration import people_of
+
+
+async def listing(
+    db: AsyncSession,
+    actor: Actor,
+    *,
+    status: HouseholdStatus,
+    after: tuple[str, uuid.UUID] | None,
+    limit: int,
+) -> list[dict[str, Any]]:
+    """Households of the worker's region in one state, by village; names masked."""
+    query = (
+        select(Household, Region.name.label("region_name"), Person.name.label("registrant"))
+        .join(Region, Region.code == Household.region_code)
+        .outerjoin(ResidentAccount, ResidentAccount.id == Household.account_id)
+        .outerjoin(Person, Person.id == ResidentAccount.person_id)
+        .where(visible(actor, Household), Household.status == status)
+        .order_by(Household.region_code, Household.id)
+        .limit(limit)
+    )
+    if after is not None:
+        query = query.where(func.row(Household.region_code, Household.id) > func.row(*after))
+    return [
+        {
+            "id": row.id, "number": row.number, "status": row.status, "region_code": row.region_code,
+            "region_name": region, "registrant": mask_name(name) if name else None,
+            "submitted_at": row.submitted_at, "version": row.version,
+        }
+        for row, region, name in await db.execute(query)
+    ]  # fmt: skip
+
+
+async def mine(db: AsyncSession, actor: Actor) -> list[Household]:
+    """The resident's household and the registrations under way."""
+    return list(
+        await db.scalars(select(Household).where(visible(actor, Household)).order_by(Household.id).limit(20))
+    )
+
+
+async def detail(
+    db: AsyncSession, actor: Actor, *, id: uuid.UUID, purpose: str | None = None, unmasked: bool = False
+) -> dict[str, Any]:
+    """One household with its people, or with its form before verification. Every look is recorded in the file
+    of each person; what identifies them is masked unless the caller's permission and purpose open it."""
+    row = await fetch(db, actor, Household, id)
+    form = Form.model_validate_json(row.form) if row.form else None
+    if form and not unmasked:
+        form = form.model_copy(
+            update={"members": [_masked(member) for member in form.members], "address": "***"}
+        )
+    action = "read_unmasked" if unmasked else "read"
+    await audit.record(db, actor, action, "household", id, people=await people_of(db, row), purpose=purpose)
+    return {
+        "id": row.id, "number": row.number, "status": row.status, "region_code": row.region_code,
+        "family_type": row.family_type, "version": row.version, "marks": row.marks, "form": form,
+        "address": row.address if unmasked else None, "members": await _members(db, row, unmasked=unmasked),
+        "couple": await _couple(db, row), "categories": await _categories(db, row),
+        "handbook": await handbook(db, row),
+    }  # fmt: skip
+
+
+def _masked(member: Any) -> Any:
+    shown = {"name": mask_name(member.name), "document_number": mask_document(member.document_number)}
+    return member.model_copy(update=shown | {"birth_date": None})
+
+
+async def _members(db: AsyncSession, row: Household, *, unmasked: bool) -> list[dict[str, Any]]:
+    query = (
+        select(Person, Membership.relation)
+        .join(Membership, Membership.person_id == Person.id)
+        .where(Membership.household_id == row.id, Membership.valid_to.is_(None))
+        .order_by(Membership.id)
+    )
+    return [person_view(person, unmasked=unmasked) | {"relation": r} for person, r in await db.execute(query)]
+
+
+def person_view(person: Person, *, unmasked: bool) -> dict[str, Any]:
+    number, phone = person.document_number, person.phone
+    return {
+        "id": person.id,
+        "name": person.name if unmasked else mask_name(person.name),
+        "sex": person.sex,
+        "birth_date": person.birth_date if unmasked else None,
+        "birth_year": person.birth_date.year,
+        "document_kind": person.document_kind,
+        "document_number": number if unmasked else mask_document(number),
+        "phone": phone if unmasked or phone is None else mask_phone(phone),
+    }
+
+
+async def _couple(db: AsyncSession, row: Household) -> Couple | None:
+    members = select(Membership.person_id).where(
+        Membership.household_id == row.id, Membership.valid_to.is_(None)
+    )
+    query = select(Couple).where(
+        Couple.wife_id.in_(members), Couple.husband_id.in_(members), Couple.valid_to.is_(None)
+    )
+    return await db.scalar(query.limit(1))
+
+
+async def _categories(db: AsyncSession, row: Household) -> list[Category]:
+    members = select(Membership.person_id).where(
+        Membership.household_id == row.id, Membership.valid_to.is_(None)
+    )
+    query = select(Category).where((Category.household_id == row.id) | Category.person_id.in_(members))
+    return list(await db.scalars(query.order_by(Category.valid_from, Category.id)))
+
+
+async def handbook(db: AsyncSession, row: Household) -> list[HouseholdEvent]:
+    """Each step so far, in time order."""
+    query = select(HouseholdEvent).where(HouseholdEvent.household_id == row.id)
+    return list(await db.scalars(query.order_by(HouseholdEvent.id)))

@@ -1,0 +1,107 @@
+"""Verification: the form becomes people, memberships, a couple and categories, in one transaction."""
+
+import uuid
+
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from app import clock
+from app.access import Actor
+from app.db import new_id
+from app.errors import Invalid
+from app.models.households import Category, Couple, Household, HouseholdStatus, Membership, Person
+from app.services import identity
+from app.services.households.forms import Form, check
+from app.services.households.registration import AlreadyInHousehold, locked, note
+
+
+async def verify(db: AsyncSession, actor: Actor, *, id: uuid.UUID, version: int) -> Household:
+    """The worker has seen the documents: the household is active and its form is emptied. A document that is
+    known under another name, or belongs to another household, is refused at its place in the form."""
+    row = await locked(db, actor, id, version, HouseholdStatus.SUBMITTED)
+    form = Form.model_validate_json(row.form or "")
+    people = await _people(db, form)
+    await _require_free(db, people)
+    today = clock.today()
+    for member, person in zip(form.members, people, strict=True):
+        person.hukou_region_code, person.hukou_type = member.hukou_region_code, member.hukou_type
+        person.resident_since = member.resident_since
+        db.add(
+            Membership(
+                id=new_id(),
+                household_id=row.id,
+                person_id=person.id,
+                relation=member.relation,
+                valid_from=today,
+            )
+        )
+    _marry(db, form, people)
+    _categorise(db, actor, row, form, people)
+    row.status, row.verified_at, row.verified_by = HouseholdStatus.ACTIVE, clock.now(), actor.id
+    row.address, row.form = form.address, None
+    await db.flush()  # the event names the members
+    await note(db, actor, row, "verified")
+    return row
+
+
+async def _people(db: AsyncSession, form: Form) -> list[Person]:
+    """The person of each document, made if unknown. In one order, so that two verifications cannot deadlock."""
+    members = list(zip(form.members, await check(db, form), strict=True))
+    people: dict[bytes, Person] = {}
+    errors = []
+    for member, document in sorted(members, key=lambda pair: pair[1].index):
+        born, sex = document.birth_date or member.birth_date, document.sex or member.sex
+        assert born is not None
+        assert sex is not None
+        person = await identity.register_person(
+            db, name=member.name, document=document, birth_date=born, sex=sex
+        )
+        if person.name != member.name:
+            place = form.members.index(member)
+            detail = "该证件已用其他姓名登记 / this document is registered under another name"
+            errors.append({"pointer": f"/members/{place}/name", "detail": detail})
+        people[document.index] = person
+    if errors:
+        raise Invalid(errors=errors)
+    return [people[document.index] for _, document in members]
+
+
+async def _require_free(db: AsyncSession, people: list[Person]) -> None:
+    ids = [person.id for person in people]
+    query = select(Membership.person_id).where(Membership.person_id.in_(ids), Membership.valid_to.is_(None))
+    taken = set(await db.scalars(query))
+    if taken:
+        detail = f"{AlreadyInHousehold.zh} / {AlreadyInHousehold.en}"
+        places = [place for place, id in enumerate(ids) if id in taken]
+        raise AlreadyInHousehold(
+            errors=[{"pointer": f"/members/{place}", "detail": detail} for place in places]
+        )
+
+
+def _marry(db: AsyncSession, form: Form, people: list[Person]) -> None:
+    if form.marriage is None:
+        return
+    db.add(
+        Couple(
+            id=new_id(),
+            wife_id=people[form.marriage.wife].id,
+            husband_id=people[form.marriage.husband].id,
+            plans_pregnancy=form.marriage.plans_pregnancy,
+            valid_from=form.marriage.since,
+        )
+    )
+
+
+def _categorise(db: AsyncSession, actor: Actor, row: Household, form: Form, people: list[Person]) -> None:
+    for claimed in form.categories:
+        db.add(
+            Category(
+                id=new_id(),
+                code=claimed.code,
+                household_id=row.id if claimed.member is None else None,
+                person_id=None if claimed.member is None else people[claimed.member].id,
+                evidence=claimed.evidence,
+                valid_from=claimed.since,
+                verified_by=actor.account_id,
+            )
+        )
