@@ -19,7 +19,7 @@ from app.errors import Forbidden, NotFound
 from app.models.appointments import Appointment, Clinic, Qualification, Slot, SlotStatus
 from app.models.consents import Consent
 from app.models.follow_ups import FollowUp
-from app.models.households import Couple, Household, Membership, Person
+from app.models.households import PENDING, Couple, Household, HouseholdStatus, Membership, Person
 from app.models.identity import STAFF_ROLES, ResidentAccount, Role, SignIn
 from app.models.partners import Organization
 from app.models.results import DiagnosticReport
@@ -167,9 +167,15 @@ def _region(column: Any) -> Scope:
 
 SCOPE: dict[type[Base], Scope] = {
     Household: _rule(
-        resident=lambda a: or_(Household.account_id == a.account_id, Household.id == own_household(a)),
+        # One's own, and the form that one has under way; who has left a household sees it no more.
+        resident=lambda a: or_(
+            Household.id == own_household(a),
+            and_(Household.account_id == a.account_id, Household.status.in_(PENDING)),
+        ),
         # A draft is the resident's own until it is submitted.
-        worker=lambda a: and_(within(Household.region_code, a.region_code), Household.status != "draft"),
+        worker=lambda a: and_(
+            within(Household.region_code, a.region_code), Household.status != HouseholdStatus.DRAFT
+        ),
     ),
     Person: _rule(
         resident=lambda a: or_(

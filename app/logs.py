@@ -35,7 +35,9 @@ def where(error: BaseException) -> list[str]:
     lines: list[str] = []
     seen: BaseException | None = error
     while seen is not None:
-        frames = [frame for frame in traceback.extract_tb(seen.__traceback__) if frame.filename.startswith(OURS)]
+        frames = [
+            frame for frame in traceback.extract_tb(seen.__traceback__) if frame.filename.startswith(OURS)
+        ]
         places = [f"{frame.filename.removeprefix(OURS)}:{frame.lineno}" for frame in reversed(frames[-4:])]
         lines.append(" < ".join([type(seen).__name__, *places]))
         seen = seen.__cause__ or seen.__context__

@@ -1,5 +1,7 @@
 """The database schema: bring it up to date, refuse to run on a stale one."""
 
+from functools import cache
+
 from alembic import command
 from alembic.config import Config
 from alembic.script import ScriptDirectory
@@ -24,6 +26,7 @@ def config(url: str = "") -> Config:
     return alembic
 
 
+@cache
 def head() -> str:
     return str(ScriptDirectory.from_config(config()).get_current_head())
 

@@ -21,6 +21,9 @@ class HouseholdStatus(StrEnum):
     CLOSED = "closed"
 
 
+PENDING = (HouseholdStatus.DRAFT, HouseholdStatus.SUBMITTED, HouseholdStatus.RETURNED)
+
+
 class FamilyType(StrEnum):
     """发展型 / 稳定型 / 老年型 / 新市民."""
 

@@ -45,7 +45,8 @@ class Interpretation(StrEnum):
 
 
 class DiagnosticReport(Base):
-    """A hospital's report under the hospital's own number. What is current is the highest version."""
+    """A hospital's report under the hospital's own number. What is current is the highest legal
+    version (services/results/versions)."""
 
     __tablename__ = "diagnostic_report"
     __table_args__ = (
@@ -72,7 +73,7 @@ class DiagnosticReport(Base):
 
 
 class ReportVersion(Base):
-    """One version as posted, append-only. `superseded` marks one that arrived after a newer version."""
+    """One version as posted, append-only. `arrived_late` marks one that arrived after a newer version."""
 
     __tablename__ = "report_version"
 

@@ -12,7 +12,7 @@ from app import clock, tokens
 from app.access import Actor, own_person
 from app.crypto import blind_index
 from app.db import begin, new_id
-from app.errors import Conflict, Invalid, NotFound
+from app.errors import Conflict, NotFound
 from app.integrations import wechat
 from app.models.households import DocumentKind, Person, Sex
 from app.models.identity import ResidentAccount, Role
@@ -21,8 +21,9 @@ from app.services import audit, documents, sign_ins, wechat_token
 DOOR = "/citizen/v1"
 
 
-class AlreadyBound(Conflict, constraint="uq_resident_account_person_id"):
-    """Says nothing about who holds the other account."""
+class BindingRefused(Conflict, constraint="uq_resident_account_person_id"):
+    """The document is bound to another account, or is known with another name or phone. Which of these, and
+    whose it is, stays unsaid: the answer must not help somebody who tries numbers."""
 
     zh, en = "无法绑定该证件", "This document cannot be bound here"
     do_zh, do_en = (
@@ -34,11 +35,6 @@ class AlreadyBound(Conflict, constraint="uq_resident_account_person_id"):
 class AccountAlreadyBound(Conflict):
     zh, en = "您的微信已绑定身份", "This account is bound already"
     do_zh, do_en = "如需更换,请联系村(居)委会工作人员", "Ask your village worker to change it"
-
-
-class NameDoesNotMatch(Invalid):
-    zh, en = "姓名与证件不符", "The name does not match the document"
-    do_zh, do_en = "请按证件上的姓名填写", "Write the name as on the document"
 
 
 class NotBound(Conflict):
@@ -77,8 +73,9 @@ async def sign_in(*, code: str, device: str) -> sign_ins.TokenPair:
 
 
 async def bind(actor: Actor, *, claimed: Identity) -> Person:
-    """Bind the account to the person of this document: one already known by the blind index, or a new one.
-    The phone number comes from WeChat, asked before any transaction is open."""
+    """Bind the account to the person of this document: one already known by the blind index, or a new one. Who
+    is known already is bound only with the name and the phone on file, since a file may hold health data. The
+    phone number comes from WeChat, asked before any transaction is open."""
     document = documents.read(claimed.document_kind, claimed.document_number)
     born, sex = documents.person_facts(document, birth_date=claimed.birth_date, sex=claimed.sex)
     phone = await wechat_token.call(lambda token: wechat.phone_number(token, claimed.phone_code))
@@ -87,9 +84,10 @@ async def bind(actor: Actor, *, claimed: Identity) -> Person:
         if account.person_id is not None:
             raise AccountAlreadyBound
         person = await register_person(db, name=claimed.name, document=document, birth_date=born, sex=sex)
-        if person.name != claimed.name:
-            raise NameDoesNotMatch(errors=[{"pointer": "/name", "detail": f"{NameDoesNotMatch.zh}"}])
-        person.phone, person.phone_index = phone, blind_index("phone", phone)
+        index = blind_index("phone", phone)
+        if person.name != claimed.name or person.phone_index not in {None, index}:
+            raise BindingRefused
+        person.phone, person.phone_index = phone, index
         account.person_id, account.bound_at = person.id, clock.now()
         await audit.record(db, actor, "bind", "person", person.id, people=[person.id])
         return person

@@ -25,6 +25,4 @@ async def enqueue(db: AsyncSession, job: str, payload: Mapping[str, Any], *, onc
     """Queue a job of app/jobs.py. `once`: while a job of this key waits or runs, a second is not added."""
     # Of the driver, enqueueing uses only `fetch`.
     queries = Queries(cast(Driver, SessionDriver(db)))
-    await queries.enqueue(
-        job, json.dumps(payload).encode(), dedupe_key=once, on_conflict="skip"
-    )
+    await queries.enqueue(job, json.dumps(payload).encode(), dedupe_key=once, on_conflict="skip")

@@ -10,7 +10,15 @@ down_revision = "0001"
 branch_labels = None
 depends_on = None
 
-APPEND_ONLY = ("audit_event", "appointment_event", "household_event", "follow_up_event", "report_version")
+APPEND_ONLY = (
+    "audit_event",
+    "appointment_event",
+    "household_event",
+    "follow_up_event",
+    "report_version",
+    "observation",
+    "risk_assessment",
+)
 
 
 def install(function: str) -> None:

@@ -13,7 +13,7 @@ from app import clock, tokens
 from app.access import Actor, fetch, visible
 from app.crypto import mask_name
 from app.db import begin
-from app.errors import Conflict, NotFound, Unexpected, WrongState
+from app.errors import Conflict, NotFound, Problem, Unavailable, WrongState
 from app.logs import request_id
 from app.models.appointments import (
     Appointment,
@@ -70,32 +70,34 @@ class NotToday(Conflict):
     zh, en = "只能在预约当天签到", "Check-in is possible on the day of the appointment only"
 
 
+REFUSALS: dict[str, type[Problem]] = {
+    "unknown_slot": NotFound,
+    "not_open_yet": SlotNotOpenYet,
+    "full": SlotFull,
+    "closed": SlotClosed,
+    "not_bound": identity.NotBound,
+}
+ATTEMPTS = 3
+
+
 async def book(db: AsyncSession, actor: Actor, *, key: Key, slot_id: uuid.UUID) -> Any:
     """A place for oneself, or for oneself and spouse where the service is for couples. `db` is in autocommit:
     who qualified beforehand books in one round trip; for others eligibility is settled here, once."""
-    row = await _try(db, actor, key, slot_id)
-    if row.outcome == "not_qualified":
-        await _qualify(actor, slot_id)
+    for _ in range(ATTEMPTS):
         row = await _try(db, actor, key, slot_id)
-    match row.outcome:
-        case "booked":
-            return row
-        case "replay":
-            await idempotency.check(db, actor, key)
-            return await fetch(db, actor, Appointment, key.id)
-        case "unknown_slot":
-            raise NotFound
-        case "not_open_yet":
-            raise SlotNotOpenYet
-        case "full":
-            raise SlotFull
-        case "closed":
-            raise SlotClosed
-        case "not_bound":
-            raise identity.NotBound
-        case "consent_required":
-            await _require_consents(db, actor, slot_id)
-    raise Unexpected
+        match row.outcome:
+            case "booked":
+                return row
+            case "replay":
+                await idempotency.check(db, actor, key)
+                return await fetch(db, actor, Appointment, key.id)
+            case "not_qualified":
+                await _qualify(actor, slot_id)
+            case "consent_required":
+                await _require_consents(db, actor, slot_id)
+            case refusal:
+                raise REFUSALS[refusal]
+    raise Unavailable  # what was settled between the attempts was taken back each time
 
 
 async def _try(db: AsyncSession, actor: Actor, key: Key, slot_id: uuid.UUID) -> Any:

@@ -4,7 +4,7 @@ import uuid
 from datetime import date, datetime, timedelta
 from typing import Any as Anything
 
-from sqlalchemy import or_, select, union_all, update
+from sqlalchemy import select, union_all, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -15,7 +15,7 @@ from app.errors import Conflict
 from app.models.appointments import Cycle, HealthcareService, Qualification, Subject
 from app.models.households import Person
 from app.models.rules import RuleKind, RuleVersion
-from app.services import audit
+from app.services import audit, rules
 from app.services.eligibility.engine import Explanation, Standing, read
 from app.services.eligibility.facts import Context, population, spouse_id
 from app.services.eligibility.rules import All, Leaf, Rule, parse
@@ -49,17 +49,7 @@ async def rule_in_force(
 ) -> tuple[RuleVersion, Rule]:
     """The highest version valid on the date, valid_to excluded. A couple's service asks for a couple too."""
     today = today or clock.today()
-    version = await db.scalar(
-        select(RuleVersion)
-        .where(
-            RuleVersion.kind == RuleKind.ELIGIBILITY,
-            RuleVersion.code == service.rule_code,
-            RuleVersion.valid_from <= today,
-            or_(RuleVersion.valid_to.is_(None), RuleVersion.valid_to > today),
-        )
-        .order_by(RuleVersion.version.desc())
-        .limit(1)
-    )
+    version = await rules.in_force(db, kind=RuleKind.ELIGIBILITY, code=service.rule_code, on=today)
     if version is None:
         raise NoRuleInForce
     rule = parse(version.body)

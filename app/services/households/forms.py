@@ -13,6 +13,7 @@ from app.models.households import CategoryDefinition, DocumentKind, FamilyType, 
 from app.services import documents, regions
 from app.services.plain import Body, Line, Note, RegionCode, Text
 
+Phone = Annotated[str, Field(pattern=r"^1[3-9][0-9]{9}$")]
 Place = Annotated[int, Field(ge=0, le=19)]
 
 
@@ -26,6 +27,7 @@ class Member(Body):
     hukou_region_code: RegionCode
     hukou_type: HukouType
     resident_since: date
+    phone: Phone | None = None
 
 
 class Marriage(Body):

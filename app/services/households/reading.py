@@ -16,6 +16,7 @@ from app.models.households import (
     HouseholdStatus,
     Membership,
     Person,
+    Relation,
 )
 from app.models.identity import ResidentAccount
 from app.models.regions import Region
@@ -84,18 +85,25 @@ async def detail(
 
 
 def _masked(member: Any) -> Any:
-    shown = {"name": mask_name(member.name), "document_number": mask_document(member.document_number)}
-    return member.model_copy(update=shown | {"birth_date": None})
+    shown = {
+        "name": mask_name(member.name),
+        "document_number": mask_document(member.document_number),
+        "phone": mask_phone(member.phone) if member.phone else None,
+        "birth_date": None,
+    }
+    return member.model_copy(update=shown)
 
 
 async def _members(db: AsyncSession, row: Household, *, unmasked: bool) -> list[dict[str, Any]]:
+    """Head, spouse, children by age, others."""
     query = (
         select(Person, Membership.relation)
         .join(Membership, Membership.person_id == Person.id)
         .where(Membership.household_id == row.id, Membership.valid_to.is_(None))
-        .order_by(Membership.id)
     )
-    return [person_view(person, unmasked=unmasked) | {"relation": r} for person, r in await db.execute(query)]
+    order = list(Relation)
+    members = sorted(await db.execute(query), key=lambda found: (order.index(found[1]), found[0].birth_date))
+    return [person_view(person, unmasked=unmasked) | {"relation": relation} for person, relation in members]
 
 
 def person_view(person: Person, *, unmasked: bool) -> dict[str, Any]:

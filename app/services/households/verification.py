@@ -7,6 +7,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app import clock
 from app.access import Actor
+from app.crypto import blind_index
 from app.db import new_id
 from app.errors import Invalid
 from app.models.households import Category, Couple, Household, HouseholdStatus, Membership, Person
@@ -26,6 +27,8 @@ async def verify(db: AsyncSession, actor: Actor, *, id: uuid.UUID, version: int)
     for member, person in zip(form.members, people, strict=True):
         person.hukou_region_code, person.hukou_type = member.hukou_region_code, member.hukou_type
         person.resident_since = member.resident_since
+        if member.phone and person.phone_index is None:
+            person.phone, person.phone_index = member.phone, blind_index("phone", member.phone)
         db.add(
             Membership(
                 id=new_id(),

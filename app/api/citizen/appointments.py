@@ -1,0 +1,157 @@
+"""Services, whether one is eligible and why, slots, booking."""
+
+import uuid
+from datetime import date, datetime
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query
+
+from app.access import Actor, Permission
+from app.api.deps import (
+    Body,
+    Db,
+    IdempotencyKey,
+    Line,
+    Listing,
+    Note,
+    Paging,
+    RegionCode,
+    StatementDb,
+    View,
+    listing,
+    resident_may,
+)  # fmt: skip
+from app.errors import NotFound, WrongState, problems
+from app.models.appointments import AppointmentStatus
+from app.services import consents, eligibility, identity
+from app.services.appointments import bookings, catalogue, slots
+from app.services.idempotency import IdempotencyKeyReused, IdempotencyKeyTaken
+
+router = APIRouter(tags=["预约 appointments"])
+Read = Annotated[Actor, resident_may(Permission.APPOINTMENT_READ)]
+Book = Annotated[Actor, resident_may(Permission.APPOINTMENT_BOOK)]
+ServiceCode = Annotated[str, Query(max_length=60, pattern="^[a-z0-9_]+$")]
+
+
+class SlotView(View):
+    id: uuid.UUID
+    clinic_id: uuid.UUID
+    clinic_name: str
+    clinic_address: str
+    clinic_phone: str
+    starts_at: datetime
+    ends_at: datetime
+    opens_at: datetime
+    remaining: int
+
+
+class BookSlot(Body):
+    slot_id: uuid.UUID
+
+
+class CancelAppointment(Body):
+    reason: Note | None = None
+
+
+class AppointmentView(View):
+    """`code` is shown at the clinic to check in."""
+
+    id: uuid.UUID
+    slot_id: uuid.UUID
+    clinic_id: uuid.UUID
+    service_id: uuid.UUID
+    person_id: uuid.UUID
+    spouse_id: uuid.UUID | None
+    cycle: str
+    code: str
+    starts_at: datetime
+    ends_at: datetime
+    status: AppointmentStatus
+
+
+@router.get(
+    "/services/{code}/eligibility",
+    summary="我是否符合条件 Am I eligible, and why",
+    responses=problems(NotFound, identity.NotBound),
+)
+async def explain_eligibility(db: Db, actor: Read, code: Line) -> eligibility.Explanation:
+    """Each criterion with its value, its clause, and whether it is met."""
+    service = await catalogue.service(db, code)
+    return await eligibility.explain_service(
+        db, actor, service=service, person_id=await identity.own_id(db, actor)
+    )
+
+
+@router.post(
+    "/services/{code}/qualification",
+    summary="预先确认资格 Settle eligibility ahead of the release",
+    responses=problems(NotFound, identity.NotBound),
+)
+async def settle_qualification(db: Db, actor: Book, code: Line) -> eligibility.Explanation:
+    """Done beforehand, a booking in the opening second is one statement. Booking does it otherwise."""
+    service = await catalogue.service(db, code)
+    return await eligibility.settle(db, actor, service=service, person_id=await identity.own_id(db, actor))
+
+
+@router.get("/slots", summary="可预约时段 Slots", response_model=Listing[SlotView])
+async def list_slots(
+    db: Db,
+    actor: Annotated[Actor, resident_may(Permission.SLOT_READ)],
+    page: Paging,
+    service: ServiceCode,
+    on: date | None = None,
+    region_code: Annotated[RegionCode | None, Query()] = None,
+) -> dict[str, Any]:
+    """Coming slots in time order, full ones too: a place may come free."""
+    after = page.after(datetime.fromisoformat, uuid.UUID)
+    found = await slots.search(
+        db, actor, service_code=service, on=on, region_code=region_code, after=after, limit=page.limit + 1
+    )
+    rows = [
+        SlotView(
+            id=slot.id, clinic_id=clinic.id, clinic_name=clinic.name, clinic_address=clinic.address,
+            clinic_phone=clinic.phone, starts_at=slot.starts_at, ends_at=slot.ends_at, opens_at=slot.opens_at,
+            remaining=slot.capacity - slot.booked,
+        )
+        for slot, clinic in found
+    ]  # fmt: skip
+    return listing(rows, page, lambda row: (row.starts_at.isoformat(), row.id))
+
+
+@router.post(
+    "/appointments",
+    status_code=201,
+    summary="预约 Book",
+    responses=problems(
+        NotFound, bookings.SlotFull, bookings.SlotNotOpenYet, bookings.SlotClosed, bookings.AlreadyBooked,
+        identity.NotBound, eligibility.NotEligible, consents.ConsentRequired, IdempotencyKeyReused,
+        IdempotencyKeyTaken,
+    ),
+)  # fmt: skip
+async def book_appointment(
+    db: StatementDb, actor: Book, key: IdempotencyKey, body: BookSlot
+) -> AppointmentView:
+    """For a couple's service either spouse books for both, once both have agreed to the notices."""
+    return AppointmentView.model_validate(await bookings.book(db, actor, key=key, slot_id=body.slot_id))
+
+
+@router.get("/appointments", summary="我的预约 My appointments", response_model=Listing[AppointmentView])
+async def my_appointments(db: Db, actor: Read, page: Paging) -> dict[str, Any]:
+    after = page.after(uuid.UUID)
+    rows = await bookings.mine(db, actor, before=after[0] if after else None, limit=page.limit + 1)
+    return listing(rows, page, lambda row: (row.id,))
+
+
+@router.get("/appointments/{id}", summary="预约详情 An appointment", responses=problems(NotFound))
+async def appointment(db: Db, actor: Read, id: uuid.UUID) -> AppointmentView:
+    return AppointmentView.model_validate(await bookings.one(db, actor, id=id))
+
+
+@router.post(
+    "/appointments/{id}/cancel",
+    summary="取消预约 Cancel",
+    responses=problems(NotFound, WrongState, bookings.SlotClosed),
+)
+async def cancel_appointment(db: Db, actor: Book, id: uuid.UUID, body: CancelAppointment) -> AppointmentView:
+    """Before it begins, by either spouse; the place is free again at once."""
+    return AppointmentView.model_validate(await bookings.cancel(db, actor, id=id, reason=body.reason))

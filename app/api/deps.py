@@ -1,0 +1,176 @@
+"""Everything an endpoint may ask for: who acts, the transaction, the request's key, a page, types for input."""
+
+import base64
+import hashlib
+import json
+import uuid
+from collections.abc import Awaitable, Callable
+from datetime import datetime
+from typing import Annotated, Any, Generic, TypeVar
+
+from fastapi import Depends, Header, Query, Request
+from fastapi.params import Depends as DependsParam
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
+
+from app import db
+from app.access import Actor, Permission
+from app.errors import Forbidden, Invalid, Unauthenticated
+from app.services import audit, identity, partners, staff
+from app.services.idempotency import Key
+from app.services.plain import Body, Line, Note, RegionCode, Text
+
+__all__ = ["Body", "Line", "Note", "RegionCode", "Text"]
+
+# `api` may not import sqlalchemy: what it needs of it comes from app.db.
+AsyncSession = db.AsyncSession
+Db = Annotated[AsyncSession, Depends(db.get_db, scope="function")]
+StatementDb = Annotated[AsyncSession, Depends(db.get_statement_db, scope="function")]
+
+
+def _in_range(moment: datetime) -> datetime:
+    if not 1900 <= moment.year <= 2200:
+        raise ValueError("the year must lie between 1900 and 2200")
+    return moment
+
+
+Moment = Annotated[AwareDatetime, AfterValidator(_in_range)]
+
+
+Version = Annotated[
+    int, Field(ge=1, le=2**31, description="The version that was read; an older one gets 409")
+]
+
+
+class Versioned(Body):
+    version: Version
+
+
+class View(BaseModel):
+    """A response body, read from a row."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+
+Item = TypeVar("Item")
+
+
+class Listing(BaseModel, Generic[Item]):
+    """One page. `next` is the opaque cursor of the following page, null on the last."""
+
+    items: list[Item]
+    next: str | None = None
+
+
+class Cursor:
+    """The sort key of the last item shown, opaque to clients."""
+
+    @staticmethod
+    def encode(*key: object) -> str:
+        return base64.urlsafe_b64encode(json.dumps([str(part) for part in key]).encode()).decode().rstrip("=")
+
+    @staticmethod
+    def decode(cursor: str, *kinds: Callable[[str], Any]) -> tuple[Any, ...]:
+        try:
+            parts = json.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
+            return tuple(kind(part) for kind, part in zip(kinds, parts, strict=True))
+        except (ValueError, TypeError, OverflowError) as error:
+            raise Invalid.at("#query/cursor", "游标无效", "not a cursor of this list") from error
+
+
+class Page(BaseModel):
+    limit: int
+    cursor: str | None
+
+    def after(self, *kinds: Callable[[str], Any]) -> tuple[Any, ...] | None:
+        return None if self.cursor is None else Cursor.decode(self.cursor, *kinds)
+
+
+def _page(
+    limit: Annotated[int, Query(ge=1, le=100)] = 20,
+    cursor: Annotated[str | None, Query(max_length=300)] = None,
+) -> Page:
+    return Page(limit=limit, cursor=cursor)
+
+
+Paging = Annotated[Page, Depends(_page)]
+
+
+def listing(rows: list[Any], page: Page, key: Callable[[Any], tuple[object, ...]]) -> dict[str, Any]:
+    """A page from `limit + 1` rows: the extra one tells whether there is a next page."""
+    more = len(rows) > page.limit
+    items = rows[: page.limit]
+    return {"items": items, "next": Cursor.encode(*key(items[-1])) if more else None}
+
+
+async def _key(
+    request: Request,
+    idempotency_key: Annotated[uuid.UUID | None, Header(description="UUID; becomes the row's id")] = None,
+) -> Key:
+    seen = hashlib.sha256(f"{request.method} {request.url.path}\n".encode())
+    seen.update(await request.body())
+    return Key(idempotency_key or db.new_id(), seen.digest())
+
+
+IdempotencyKey = Annotated[Key, Depends(_key)]
+
+
+def _bearer(request: Request) -> str:
+    scheme, _, token = request.headers.get("authorization", "").partition(" ")
+    if scheme.lower() != "bearer" or not token:
+        raise Unauthenticated
+    return token
+
+
+async def _resident(request: Request) -> Actor:
+    return identity.actor_of(_bearer(request))
+
+
+async def _staff(request: Request, db: Db) -> Actor:
+    return await staff.actor_of(db, _bearer(request))
+
+
+async def _partner(request: Request, db: Db) -> Actor:
+    # As sent, still percent-encoded: what the hospital signed, and nothing that decoding could make ambiguous.
+    raw_path, query = request.scope["raw_path"], request.scope["query_string"]
+    path = (raw_path + (b"?" + query if query else b"")).decode("latin-1")
+    signed = partners.SignedRequest(
+        key_id=request.headers.get("nuanxin-key", ""),
+        message_id=request.headers.get("webhook-id", ""),
+        timestamp=request.headers.get("webhook-timestamp", ""),
+        signature=request.headers.get("webhook-signature", ""),
+        method=request.method,
+        path=path,
+        body=await request.body(),
+    )
+    return await partners.authenticate(db, signed)
+
+
+def _may(door: Callable[..., Awaitable[Actor]]) -> Callable[[Permission], DependsParam]:
+    def may(permission: Permission) -> DependsParam:
+        async def allowed(
+            request: Request, actor: Annotated[Actor, Depends(door, scope="function")]
+        ) -> Actor:
+            if not actor.may(permission):
+                # The refusal rolls the request back, so its record has a transaction of its own.
+                async with db.begin() as own:
+                    await audit.record(own, actor, "denied", permission)
+                raise Forbidden
+            return actor
+
+        allowed.permission = permission  # type: ignore[attr-defined]  # read by OpenAPI and the guards
+        depends: DependsParam = Depends(allowed, scope="function")
+        return depends
+
+    return may
+
+
+resident_may = _may(_resident)
+staff_may = _may(_staff)
+partner_may = _may(_partner)
+
+
+# Why a worker opens somebody's file; recorded, and shown to that person.
+PURPOSES = ("verification", "appointment", "follow_up", "complaint", "audit")
+Purpose = Annotated[
+    str, Header(alias="Purpose", pattern=f"^({'|'.join(PURPOSES)})$", description="Why the file is opened")
+]

@@ -1,0 +1,39 @@
+"""A hospital tries its signature."""
+
+import uuid
+from datetime import datetime
+from typing import Annotated
+
+from fastapi import APIRouter
+
+from app import clock, errors
+from app.access import Actor, Permission
+from app.api.deps import Db, View, partner_may
+from app.models.partners import Algorithm
+from app.services import partners
+
+router = APIRouter(tags=["Identity"])
+
+
+class CallerView(View):
+    id: uuid.UUID
+    name: str
+    region_code: str
+    algorithm: Algorithm
+
+
+class PingView(View):
+    organization: CallerView
+    time: datetime
+
+
+@router.get(
+    "/ping",
+    summary="验证签名 Test a signature",
+    response_model=PingView,
+    responses=errors.problems(partners.SignatureRefused, partners.ReplayedRequest),
+)
+async def ping(db: Db, actor: Annotated[Actor, partner_may(Permission.SLOT_READ)]) -> PingView:
+    """Answers who signed, and our time, to set the clock by."""
+    organization = await partners.own(db, actor)
+    return PingView(organization=CallerView.model_validate(organization), time=clock.now())

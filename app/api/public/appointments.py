@@ -1,0 +1,41 @@
+"""The services on offer."""
+
+import uuid
+
+from fastapi import APIRouter
+
+from app.api.deps import Db, View
+from app.models.appointments import AppliesTo, Cycle, Subject
+from app.services.appointments import catalogue
+
+router = APIRouter(tags=["服务 services"])
+
+
+class ItemView(View):
+    number: int
+    zh: str
+    en: str
+    applies_to: AppliesTo
+
+
+class ServiceView(View):
+    id: uuid.UUID
+    code: str
+    zh: str
+    en: str
+    preparation_zh: str
+    preparation_en: str
+    subject: Subject
+    cycle: Cycle
+    validity_months: int
+    items: list[ItemView]
+
+
+@router.get("/services", summary="服务目录 Services on offer")
+async def list_services(db: Db) -> list[ServiceView]:
+    """Each with its items and whom of a couple each item examines."""
+    names = [name for name in ServiceView.model_fields if name != "items"]
+    return [
+        ServiceView.model_validate({name: getattr(service, name) for name in names} | {"items": items})
+        for service, items in await catalogue.services(db)
+    ]

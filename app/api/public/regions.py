@@ -1,0 +1,30 @@
+"""Administrative divisions, for pickers and addresses."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Query
+
+from app.api.deps import Db, RegionCode, View
+from app.errors import NotFound, problems
+from app.services import regions
+
+router = APIRouter(tags=["行政区划 regions"])
+COUNTRY = "000000000000"
+
+
+class RegionView(View):
+    code: str
+    level: int
+    parent_code: str | None
+    name: str
+
+
+@router.get("/regions", summary="下级行政区划 Divisions directly below")
+async def list_regions(db: Db, parent: Annotated[RegionCode, Query()] = COUNTRY) -> list[RegionView]:
+    """Without `parent`: the provinces. Levels are skipped in places, so follow what comes back."""
+    return [RegionView.model_validate(row) for row in await regions.children(db, parent)]
+
+
+@router.get("/regions/{code}", summary="行政区划 A division", responses=problems(NotFound))
+async def region(db: Db, code: RegionCode) -> RegionView:
+    return RegionView.model_validate(await regions.get(db, code))

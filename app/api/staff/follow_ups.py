@@ -1,0 +1,118 @@
+"""Follow-ups of the worker's region: what is due, taking one on, saying what came of it."""
+
+import uuid
+from datetime import date, datetime
+from typing import Annotated, Any
+
+from fastapi import APIRouter
+from pydantic import Field
+
+from app.access import Actor, Permission
+from app.api.deps import Body, Db, Listing, Paging, Purpose, View, listing, staff_may
+from app.errors import NotFound, StaleVersion, problems
+from app.models.follow_ups import FollowUpKind, FollowUpStatus
+from app.services import follow_ups
+
+router = APIRouter(tags=["随访 follow-ups"])
+Read = Annotated[Actor, staff_may(Permission.FOLLOW_UP_READ)]
+Complete = Annotated[Actor, staff_may(Permission.FOLLOW_UP_COMPLETE)]
+Version = Annotated[int, Field(ge=1, le=1_000_000, description="As last read; 409 when someone changed it")]
+
+
+class DueFollowUp(View):
+    """The name is masked."""
+
+    id: uuid.UUID
+    report_id: uuid.UUID
+    person_id: uuid.UUID
+    name: str
+    region_code: str
+    kind: FollowUpKind
+    status: FollowUpStatus
+    due_on: date
+    overdue: bool
+    version: int
+
+
+class FollowUpView(View):
+    id: uuid.UUID
+    report_id: uuid.UUID
+    person_id: uuid.UUID
+    kind: FollowUpKind
+    status: FollowUpStatus
+    due_on: date
+    outcome: dict[str, Any] | None
+    completed_at: datetime | None
+    version: int
+
+
+class FollowUpStep(View):
+    at: datetime
+    status: FollowUpStatus
+    actor_role: str
+
+
+class FollowUpDetail(View):
+    """The name is masked."""
+
+    follow_up: FollowUpView
+    name: str
+    events: list[FollowUpStep]
+
+
+class StartFollowUp(Body):
+    version: Version
+
+
+class CompleteFollowUp(Body):
+    version: Version
+    outcome: follow_ups.Outcome
+
+
+@router.get("/follow-ups", summary="待随访 Follow-ups by due date", response_model=Listing[DueFollowUp])
+async def due_follow_ups(
+    db: Db,
+    actor: Read,
+    page: Paging,
+    status: FollowUpStatus | None = None,
+    overdue: bool | None = None,
+) -> dict[str, Any]:
+    """The most urgent first; obsolete ones only when asked for."""
+    rows = await follow_ups.list_due(
+        db,
+        actor,
+        after=page.after(date.fromisoformat, uuid.UUID),
+        limit=page.limit + 1,
+        status=status,
+        overdue=overdue,
+    )
+    return listing(rows, page, lambda row: (row.due_on, row.id))
+
+
+@router.get("/follow-ups/{id}", summary="随访详情 A follow-up", responses=problems(NotFound))
+async def follow_up_detail(db: Db, actor: Read, id: uuid.UUID, purpose: Purpose) -> FollowUpDetail:
+    """With its steps. Recorded, with the purpose, in the person's file."""
+    detail = await follow_ups.read(db, actor, follow_up_id=id, purpose=purpose)
+    return FollowUpDetail.model_validate(detail)
+
+
+@router.post(
+    "/follow-ups/{id}/start",
+    summary="开始随访 Take it on",
+    responses=problems(NotFound, StaleVersion, follow_ups.AlreadyStarted, follow_ups.NotLive),
+)
+async def start_follow_up(db: Db, actor: Complete, id: uuid.UUID, body: StartFollowUp) -> FollowUpView:
+    """From now on only people decide about it, whatever the hospital sends."""
+    row = await follow_ups.start(db, actor, follow_up_id=id, version=body.version)
+    return FollowUpView.model_validate(row)
+
+
+@router.post(
+    "/follow-ups/{id}/complete",
+    summary="完成随访 Say what came of it",
+    responses=problems(NotFound, StaleVersion, follow_ups.NotLive),
+)
+async def complete_follow_up(db: Db, actor: Complete, id: uuid.UUID, body: CompleteFollowUp) -> FollowUpView:
+    """The outcome has the form of the follow-up's kind."""
+    row = await follow_ups.complete(db, actor, follow_up_id=id, version=body.version, outcome=body.outcome)
+    return FollowUpView.model_validate(row)

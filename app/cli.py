@@ -1,0 +1,203 @@
+"""The `nuanxin` command."""
+
+import asyncio
+import json
+import os
+import signal
+import warnings
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Annotated, TypeVar
+
+import pyotp
+import typer
+import uvicorn
+from rich.console import Console
+from rich.table import Table
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from app import api, crypto, db, demo, embedded, jobs, logs, schema
+from app import doctor as checks
+from app import journey as story
+from app.access import Actor
+from app.models.identity import STAFF_ROLES, Role
+from app.models.partners import Algorithm
+from app.services import partners, reference_data, staff
+from app.settings import settings
+
+# The embedded server's folder library warns about desktop sessions.
+warnings.filterwarnings("ignore", message=".*XDG_RUNTIME_DIR.*")
+
+cli = typer.Typer(help="暖心 Nuanxin: the backend of a family planning association.", no_args_is_help=True)
+staff_cli = typer.Typer(help="Workers' accounts.", no_args_is_help=True)
+partner_cli = typer.Typer(help="Partner hospitals.", no_args_is_help=True)
+openapi_cli = typer.Typer(help="The contracts of the four doors.", no_args_is_help=True)
+cli.add_typer(staff_cli, name="staff")
+cli.add_typer(partner_cli, name="partner")
+cli.add_typer(openapi_cli, name="openapi")
+console = Console()
+Port = Annotated[int, typer.Option(help="Port on which to listen.")]
+
+
+def database_url() -> str:
+    return settings().database_url or embedded.url(settings())
+
+
+Result = TypeVar("Result")
+
+
+def in_transaction(action: Callable[[AsyncSession], Awaitable[Result]]) -> Result:
+    """Run one service call in one transaction on a connection of its own."""
+
+    async def run() -> Result:
+        crypto.use(crypto.SettingsKeys(settings()))
+        engine = db.connect(settings(), database_url())
+        try:
+            async with db.begin() as session:
+                return await action(session)
+        finally:
+            await engine.dispose()
+
+    return asyncio.run(run())
+
+
+@cli.command(name="demo")
+def run_demo(port: Port = 8000) -> None:
+    """Start everything on this machine: database, schema, demo data, the four doors, the job worker."""
+    os.environ.setdefault("NUANXIN_WECHAT_BASE_URL", f"http://127.0.0.1:{port}/sandbox/wechat")
+    if settings().environment != "development":
+        raise typer.BadParameter("the demo runs in development only")
+    with console.status("Starting PostgreSQL …"):
+        url = database_url()
+    with console.status("Migrating …"):
+        schema.upgrade(url)
+    with console.status("Loading regions, services, notices, rules, demo data …"):
+        in_transaction(reference_data.load)
+        in_transaction(demo.seed)
+    introduce(port)
+    asyncio.run(serve_with_worker(port, url))
+
+
+def introduce(port: int) -> None:
+    base = f"http://127.0.0.1:{port}"
+    console.print(f"\n[bold]暖心 Nuanxin[/] is at [link]{base}[/]   Ctrl-C stops all of it\n")
+    doors = Table(title="Doors", title_justify="left", box=None)
+    for prefix, title in api.TITLES.items():
+        doors.add_row(title, f"{base}{prefix}/docs")
+    accounts = Table("role", "username", "password", title="Demo workers", title_justify="left", box=None)
+    for role in STAFF_ROLES:
+        accounts.add_row(role, role, demo.PASSWORD)
+    console.print(doors, "", accounts, sep="\n")
+    console.print("One-time codes:      [bold]nuanxin totp[/]   (good for 30 seconds, once for each worker)")
+    console.print(f"Demo hospital key:   {demo.PARTNER_KEY}   secret {demo.PARTNER_SECRET}")
+    console.print("See it all work:     [bold].venv/bin/nuanxin journey[/] in another terminal\n")
+
+
+async def serve_with_worker(port: int, url: str) -> None:
+    logs.configure()
+    stop = asyncio.Event()
+    server = uvicorn.Server(uvicorn.Config("app.main:create_app", factory=True, port=port, log_config=None))
+    worker = asyncio.create_task(jobs.run(url, stop))
+    try:
+        await server.serve()
+    finally:
+        stop.set()
+        await asyncio.wait([worker], timeout=10)
+
+
+@cli.command()
+def totp() -> None:
+    """The demo workers' one-time code of this half minute."""
+    console.print(pyotp.TOTP(demo.TOTP_SECRET).now())
+
+
+@cli.command()
+def serve(
+    host: Annotated[str, typer.Option(help="Address on which to listen.")] = "127.0.0.1",
+    port: Port = 8000,
+    workers: Annotated[int, typer.Option(min=1, max=64, help="Processes.")] = 1,
+) -> None:
+    """Serve the four doors."""
+    uvicorn.run("app.main:asgi", factory=True, host=host, port=port, workers=workers, log_config=None)
+
+
+@cli.command()
+def worker() -> None:
+    """Work on the jobs."""
+
+    async def run() -> None:
+        stop, url = asyncio.Event(), database_url()
+        for name in (signal.SIGINT, signal.SIGTERM):
+            asyncio.get_running_loop().add_signal_handler(name, stop.set)
+        engine = db.connect(settings(), url)
+        await schema.require_current(engine)
+        await jobs.run(url, stop)
+        await engine.dispose()
+
+    logs.configure()
+    crypto.use(crypto.SettingsKeys(settings()))
+    asyncio.run(run())
+
+
+@cli.command()
+def migrate() -> None:
+    """Bring the schema up to date and load the reference data that is missing."""
+    with console.status("Migrating …"):
+        schema.upgrade(database_url())
+    with console.status("Loading regions, services, notices, rules …"):
+        in_transaction(reference_data.load)
+    console.print(f"The schema is at {schema.head()}.")
+
+
+@cli.command()
+def journey(
+    url: Annotated[str, typer.Option(help="A server started by `nuanxin demo`.")] = "http://127.0.0.1:8000",
+) -> None:
+    """Play the first journey against a running server, as a story."""
+    asyncio.run(story.play(url, console.print))
+
+
+@cli.command()
+def doctor() -> None:
+    """Check settings, database, migrations, keys and clock, and say how to mend what is wrong."""
+    if not checks.report(console):
+        raise typer.Exit(1)
+
+
+@staff_cli.command("create")
+def staff_create(username: str, name: str, role: Role, region_code: str) -> None:
+    """Create a worker's account and print its first password, once. At the first sign-in the worker enrols
+    an authenticator."""
+    actor = Actor.system("cli")
+    password = in_transaction(
+        lambda session: staff.create_first(
+            session, actor, username=username, name=name, role=role, region_code=region_code
+        )
+    )
+    console.print(f"{username}: first password [bold]{password}[/]", highlight=False)
+
+
+@partner_cli.command("create")
+def partner_create(name: str, region_code: str, algorithm: Algorithm = Algorithm.HMAC_SHA256) -> None:
+    """Register a hospital and print its first signing key, once."""
+    actor = Actor.system("cli")
+    _, key = in_transaction(
+        lambda session: partners.create(
+            session, actor, name=name, region_code=region_code, algorithm=algorithm
+        )
+    )
+    console.print(f"key    {key.id}\nsecret [bold]{key.secret}[/]", highlight=False)
+
+
+@openapi_cli.command("export")
+def openapi_export(folder: Annotated[Path, typer.Argument()] = Path("openapi")) -> None:
+    """Write the OpenAPI documents of the four doors."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for prefix in api.DOORS:
+        file = folder / f"{prefix.strip('/').replace('/', '-')}.json"
+        file.write_text(json.dumps(api.create_door(prefix).openapi(), ensure_ascii=False, indent=2) + "\n")
+        console.print(str(file))
+
+
+def main() -> None:
+    cli()

@@ -1,0 +1,96 @@
+"""`nuanxin doctor`: what is wrong with an installation, and how to mend it."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from datetime import datetime
+
+from rich.console import Console
+from sqlalchemy import select, text
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from app import clock, crypto, db, embedded, schema
+from app.models.households import Person
+from app.settings import Settings, settings
+
+OLDEST_POSTGRES = 160000
+MOST_SKEW_SECONDS = 2.0
+
+#: What was checked, whether it is well, how to mend it.
+Finding = tuple[str, bool, str]
+
+
+def report(console: Console) -> bool:
+    """Print every finding; True if all is well."""
+    try:
+        config = settings()
+    except ValueError as error:
+        console.print(f"[red]✗[/] settings: {error}")
+        return False
+    findings = asyncio.run(_findings(config))
+    for what, well, mend in findings:
+        console.print(f"[green]✓[/] {what}" if well else f"[red]✗[/] {what}\n  → {mend}", highlight=False)
+    return all(well for _, well, _ in findings)
+
+
+async def _findings(config: Settings) -> list[Finding]:
+    found = [_settings(config), _keys(config)]
+    if not found[-1][1]:
+        return found
+    engine = db.connect(config, config.database_url or embedded.url(config))
+    try:
+        async with AsyncSession(engine) as session:
+            found += [finding async for finding in _database(session)]
+    except (OSError, SQLAlchemyError) as error:
+        name = type(error).__name__
+        found.append(
+            (f"database answers ({name})", False, "start PostgreSQL, or correct NUANXIN_DATABASE_URL")
+        )
+    finally:
+        await engine.dispose()
+    return found
+
+
+def _settings(config: Settings) -> Finding:
+    if config.environment == "development":
+        return "settings: development (run production with NUANXIN_ENVIRONMENT=production)", True, ""
+    return "settings: production, nothing unsafe", True, ""
+
+
+def _keys(config: Settings) -> Finding:
+    try:
+        crypto.use(crypto.SettingsKeys(config))
+        crypto.unseal(crypto.seal("暖心", place="doctor"), place="doctor")
+    except (ValueError, crypto.Undecryptable) as error:
+        return f"field keys ({error})", False, 'NUANXIN_FIELD_KEYS must be JSON: {"1": "<32 hex digits>"}'
+    return f"field keys: version {crypto.keys().current} encrypts", True, ""
+
+
+async def _database(session: AsyncSession) -> AsyncIterator[Finding]:
+    version = int(await session.scalar(text("SHOW server_version_num")) or 0)
+    yield f"PostgreSQL {version // 10000}", version >= OLDEST_POSTGRES, "PostgreSQL 16 or newer is needed"
+    there: datetime = (await session.execute(text("SELECT clock_timestamp()"))).scalar_one()
+    skew = abs((clock.now() - there).total_seconds())
+    yield (
+        f"clock: {skew:.2f} s from the database's",
+        skew < MOST_SKEW_SECONDS,
+        "synchronise both machines with NTP",
+    )
+    found = await schema.found(session)
+    yield f"schema at {found}, code at {schema.head()}", found == schema.head(), "run `nuanxin migrate`"
+    if found == schema.head():
+        yield await _stored_data(session)
+
+
+async def _stored_data(session: AsyncSession) -> Finding:
+    """The newest and the oldest person open with the keys at hand."""
+    for order in (Person.id.asc(), Person.id.desc()):
+        person = await session.scalar(select(Person).order_by(order).limit(1))
+        try:
+            _ = person and person.document_number
+        except crypto.Undecryptable:
+            mend = (
+                "a key version is missing from NUANXIN_FIELD_KEYS, or the database is of another installation"
+            )
+            return "stored data open with these keys", False, mend
+    return "stored data open with these keys", True, ""

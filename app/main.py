@@ -1,0 +1,133 @@
+"""Start reading here: settings, keys, the pool, the doors."""
+
+import logging
+import time
+import uuid
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from fastapi import FastAPI, Request, Response
+from prometheus_client import CONTENT_TYPE_LATEST, Counter, Histogram, generate_latest
+from starlette.datastructures import MutableHeaders
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from app import api, crypto, db, embedded, errors, logs, schema
+from app.settings import Settings, settings
+
+log = logging.getLogger("nuanxin.http")
+REQUESTS = Counter("nuanxin_requests", "Requests answered", ("method", "route", "status"))
+SECONDS = Histogram("nuanxin_request_seconds", "Time to answer", ("method", "route"))
+
+
+def create_app() -> FastAPI:
+    config = settings()
+    crypto.use(crypto.SettingsKeys(config))
+    app = FastAPI(title="Nuanxin 暖心", lifespan=lifespan, openapi_url=None)
+    errors.install(app)
+    for prefix in api.DOORS:
+        app.mount(prefix, api.create_door(prefix))
+    if config.sandbox:
+        from app.sandbox.wechat import create_wechat
+
+        secret = config.wechat_secret.get_secret_value()
+        app.mount("/sandbox/wechat", create_wechat(config.wechat_appid, secret))
+    app.add_api_route("/healthz", healthz)
+    app.add_api_route("/readyz", readyz)
+    app.add_api_route("/metrics", metrics)
+    app.add_middleware(Frame, settings=config)
+    return app
+
+
+@asynccontextmanager
+async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+    config = settings()
+    engine = db.connect(config, config.database_url or embedded.url(config))
+    try:
+        await schema.require_current(engine)
+        yield
+    finally:
+        await engine.dispose()
+
+
+async def healthz() -> dict[str, str]:
+    """The process answers."""
+    return {"status": "ok"}
+
+
+async def readyz() -> dict[str, str]:
+    """The database answers, with the schema this code expects."""
+    async with db.begin() as session:
+        await schema.require_head(session)
+    return {"status": "ready"}
+
+
+async def metrics() -> Response:
+    """Prometheus. Routes are templates and nobody's id appears; keep it off the public network all the same."""
+    return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
+
+
+class Frame:
+    """Around every request: its id, the limit of its body, security headers, one log line, metrics."""
+
+    def __init__(self, app: ASGIApp, settings: Settings) -> None:
+        self.app = app
+        self.limit = settings.max_body_bytes
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            return await self.app(scope, receive, send)
+        started, status, answered = time.perf_counter(), 500, False
+        token = logs.request_id.set(uuid.uuid4().hex)
+
+        async def framed_send(message: Message) -> None:
+            nonlocal status, answered
+            if message["type"] == "http.response.start":
+                status, answered = message["status"], True
+                headers = MutableHeaders(scope=message)
+                headers["X-Request-Id"] = logs.request_id.get()
+                headers["X-Content-Type-Options"] = "nosniff"
+                headers.setdefault("Cache-Control", "no-store")
+            await send(message)
+
+        try:
+            await self.app(scope, self._limited(scope, receive), framed_send)
+        except Exception as error:
+            # Starlette's own last net hangs outside of this frame: its answer would not name the request.
+            if not answered:
+                await (await errors.handle(Request(scope), error))(scope, receive, framed_send)
+            raise
+        finally:
+            self._finish(scope, status, time.perf_counter() - started)
+            logs.request_id.reset(token)
+        return None
+
+    def _limited(self, scope: Scope, receive: Receive) -> Receive:
+        declared = next((value for name, value in scope["headers"] if name == b"content-length"), b"0")
+        read = int(declared) if declared.isdigit() and int(declared) > self.limit else 0
+
+        async def limited() -> Message:
+            nonlocal read
+            if read > self.limit:
+                raise HTTPException(413)
+            message = await receive()
+            read += len(message.get("body", b""))
+            if read > self.limit:
+                raise HTTPException(413)
+            return message
+
+        return limited
+
+    def _finish(self, scope: Scope, status: int, seconds: float) -> None:
+        template = getattr(scope.get("route"), "path_format", None)
+        route = scope.get("root_path", "") + template if template else "unmatched"
+        REQUESTS.labels(scope["method"], route, status).inc()
+        SECONDS.labels(scope["method"], route).observe(seconds)
+        fields = {"method": scope["method"], "route": route, "status": status, "ms": round(seconds * 1000, 1)}
+        log.info("request", extra={"fields": fields})
+
+
+def asgi() -> ASGIApp:
+    """For uvicorn's --factory."""
+    logs.configure()
+    return create_app()

@@ -1,0 +1,95 @@
+"""What is due, in lists with masked names; a single follow-up, with its steps."""
+
+import uuid
+from dataclasses import dataclass
+from datetime import date
+
+from sqlalchemy import select, tuple_
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from app import clock
+from app.access import Actor, fetch, own_person, visible
+from app.crypto import mask_name
+from app.models.follow_ups import FollowUp, FollowUpEvent, FollowUpKind, FollowUpStatus
+from app.models.households import Person
+from app.services import audit
+from app.services.follow_ups.work import LIVE
+
+
+@dataclass(frozen=True, slots=True)
+class Due:
+    """A follow-up with the masked name, for a worker's list."""
+
+    id: uuid.UUID
+    report_id: uuid.UUID
+    person_id: uuid.UUID
+    name: str
+    region_code: str
+    kind: FollowUpKind
+    status: FollowUpStatus
+    due_on: date
+    overdue: bool
+    version: int
+
+
+def _due(row: FollowUp, name: str) -> Due:
+    overdue = row.status in LIVE and row.due_on < clock.today()
+    return Due(
+        row.id, row.report_id, row.person_id, mask_name(name), row.region_code, row.kind, row.status,
+        row.due_on, overdue, row.version,
+    )  # fmt: skip
+
+
+async def list_due(
+    db: AsyncSession,
+    actor: Actor,
+    *,
+    after: tuple[date, uuid.UUID] | None,
+    limit: int,
+    status: FollowUpStatus | None = None,
+    overdue: bool | None = None,
+) -> list[Due]:
+    """The follow-ups of the worker's region, the most urgent first; obsolete ones only when asked for."""
+    query = select(FollowUp, Person.name).join(Person, Person.id == FollowUp.person_id)
+    query = query.where(visible(actor, FollowUp))
+    if status is None:
+        query = query.where(FollowUp.status != FollowUpStatus.OBSOLETE)
+    else:
+        query = query.where(FollowUp.status == status)
+    if overdue is not None:
+        late = FollowUp.status.in_(LIVE) & (FollowUp.due_on < clock.today())
+        query = query.where(late if overdue else ~late)
+    if after is not None:
+        query = query.where(tuple_(FollowUp.due_on, FollowUp.id) > after)
+    rows = await db.execute(query.order_by(FollowUp.due_on, FollowUp.id).limit(limit))
+    return [_due(row, name) for row, name in rows]
+
+
+async def list_own(db: AsyncSession, actor: Actor, *, after: uuid.UUID | None, limit: int) -> list[FollowUp]:
+    """What the resident is to expect, newest first."""
+    query = select(FollowUp).where(
+        visible(actor, FollowUp),
+        FollowUp.person_id == own_person(actor),
+        FollowUp.status != FollowUpStatus.OBSOLETE,
+    )
+    if after is not None:
+        query = query.where(FollowUp.id < after)
+    return list(await db.scalars(query.order_by(FollowUp.id.desc()).limit(limit)))
+
+
+@dataclass(frozen=True, slots=True)
+class Detail:
+    follow_up: FollowUp
+    name: str
+    events: list[FollowUpEvent]
+
+
+async def read(db: AsyncSession, actor: Actor, *, follow_up_id: uuid.UUID, purpose: str) -> Detail:
+    """One follow-up with its steps; the read goes into the person's file."""
+    row = await fetch(db, actor, FollowUp, follow_up_id)
+    name = await db.scalar(select(Person.name).where(Person.id == row.person_id))
+    events = await db.scalars(
+        select(FollowUpEvent).where(FollowUpEvent.follow_up_id == row.id).order_by(FollowUpEvent.id)
+    )
+    await audit.record(db, actor, "read", "follow_up", row.id, people=[row.person_id], purpose=purpose)
+    return Detail(row, mask_name(name or ""), list(events))

@@ -1,0 +1,209 @@
+"""What a hospital may post: the shape of a report, and its check against the catalogue of the service."""
+
+import re
+import unicodedata
+import uuid
+from collections.abc import Iterator, Mapping
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import Annotated
+
+from pydantic import AfterValidator, AwareDatetime, Field, PlainValidator, StringConstraints
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from app import clock
+from app.errors import Invalid
+from app.models.appointments import AppliesTo, Appointment, ObservationDefinition, ServiceItem, ValueType
+from app.models.households import Person, Sex
+from app.models.results import Interpretation, ReportStatus, RiskClass
+from app.services.plain import Body
+
+LARGEST = 1_000_000_000
+#: A hospital's clock may run ahead of ours by this much.
+AHEAD = timedelta(minutes=10)
+
+
+def _number(value: object) -> Decimal:
+    """A JSON number, finite and bounded; true, "5" and 1e400 are not."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) <= LARGEST:
+        raise ValueError("a finite number between -1e9 and 1e9 is expected")
+    return Decimal(str(value))
+
+
+def _value(value: object) -> Decimal | str:
+    if isinstance(value, str):
+        if not re.fullmatch(r"[A-Za-z0-9_+-]{1,60}", value):
+            raise ValueError("a code of the catalogue is expected")
+        return value
+    return _number(value)
+
+
+def _in_range(moment: datetime) -> datetime:
+    if not 1900 <= moment.year <= 2200:
+        raise ValueError("the year must lie between 1900 and 2200")
+    return moment
+
+
+Conclusion = Annotated[
+    str,
+    StringConstraints(
+        strip_whitespace=True, min_length=1, max_length=4000, pattern=r"^[^\x00-\x08\x0b-\x1f\x7f]*$"
+    ),
+]
+BoundedNumber = Annotated[float, Field(ge=-LARGEST, le=LARGEST)]
+Number = Annotated[Decimal, PlainValidator(_number, json_schema_input_type=BoundedNumber)]
+ExternalId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._-]{1,64}$")]
+Code = Annotated[str, StringConstraints(pattern=r"^[a-z0-9_]{1,60}$")]
+AppointmentCode = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9-]{1,40}$")]
+Unit = Annotated[str, StringConstraints(pattern=r"^[!-~]{1,20}$")]
+CodeValue = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_+-]{1,60}$")]
+Value = Annotated[Decimal | str, PlainValidator(_value, json_schema_input_type=BoundedNumber | CodeValue)]
+Moment = Annotated[AwareDatetime, AfterValidator(_in_range)]
+
+
+class PostedObservation(Body):
+    code: Code
+    value: Value
+    unit: Unit | None = None
+    range_low: Number | None = None
+    range_high: Number | None = None
+    interpretation: Interpretation | None = None
+
+
+Observations = Annotated[list[PostedObservation], Field(max_length=200)]
+
+
+class PostedReport(Body):
+    """One version of a report under the hospital's own number. The appointment is named by its code or by its
+    id. Who was examined follows from the appointment: names and numbers have no place in a report."""
+
+    external_id: ExternalId
+    version: Annotated[int, Field(strict=True, ge=1, le=1_000_000)]
+    appointment_code: AppointmentCode | None = None
+    appointment_id: uuid.UUID | None = None
+    status: ReportStatus
+    issued_at: Moment
+    stated_risk: RiskClass | None = None
+    conclusion: Conclusion | None = None
+    wife: Observations = Field(default_factory=list)
+    husband: Observations = Field(default_factory=list)
+
+    def of(self, role: AppliesTo) -> list[PostedObservation]:
+        return self.wife if role is AppliesTo.WIFE else self.husband
+
+
+class FoetalSexRefused(Invalid):
+    """Foetal sex is never stored, accepted or shown (Law on Population and Family Planning)."""
+
+    zh, en = "报告中不得出现胎儿性别", "A report must not state the foetal sex"
+    do_zh, do_en = "请删除结论中有关胎儿性别的内容后重新提交", "Remove it from the conclusion and send again"
+
+
+# What was born before is history and may be told (曾生育女婴); what is to come may not.
+_FOETAL_SEX = re.compile(
+    r"胎儿?的?性别|性别鉴定|[男女]胎|[男女]性胎儿|怀的?是?[男女](?!方)"
+    r"|胎儿[^。;,,、.]{0,6}[男女](?![方女双])"
+    r"|(?:预[计测示]|怀(?!孕)|可能|提示|考虑|显示|倾向|疑似|应[为是])[^。;,,、.]{0,8}[男女](?:婴|孩|宝|娃)"
+    r"|胎儿[^。;、]{0,16}46,?x[xy]"
+)
+_FOETAL_SEX_ENGLISH = re.compile(
+    r"\bfo?et(?:al|us)[ -](?:sex|gender)\b|\b(?:male|female)[ -]fo?etus\b|\bit'?s a (?:boy|girl)\b"
+    r"|\b(?:fo?etus|baby)\b[^.;]{0,20}\b(?:boy|girl|male|female)\b"
+)
+
+
+def states_foetal_sex(text: str) -> bool:
+    """Full-width letters and blanks between characters do not hide it."""
+    plain = unicodedata.normalize("NFKC", text).casefold()
+    return bool(_FOETAL_SEX.search(re.sub(r"[\s·]", "", plain)) or _FOETAL_SEX_ENGLISH.search(plain))
+
+
+def refuse_foetal_sex(report: PostedReport) -> None:
+    """Before anything of the body is kept, even in quarantine."""
+    if report.conclusion and states_foetal_sex(report.conclusion):
+        raise FoetalSexRefused(
+            errors=[{"pointer": "/conclusion", "detail": "不得出现胎儿性别 / states the foetal sex"}]
+        )
+
+
+async def people_of(db: AsyncSession, appointment: Appointment) -> dict[AppliesTo, uuid.UUID]:
+    """Who is the wife and who the husband; for a service to one person, the place is that of the sex."""
+    ids = [id for id in (appointment.person_id, appointment.spouse_id) if id is not None]
+    rows = await db.execute(select(Person.id, Person.sex).where(Person.id.in_(ids)))
+    return {AppliesTo.WIFE if sex is Sex.FEMALE else AppliesTo.HUSBAND: id for id, sex in rows}
+
+
+async def catalogue_of(db: AsyncSession, service_id: uuid.UUID) -> dict[str, ObservationDefinition]:
+    rows = await db.scalars(
+        select(ObservationDefinition)
+        .join(ServiceItem, ServiceItem.id == ObservationDefinition.service_item_id)
+        .where(ServiceItem.service_id == service_id)
+    )
+    return {row.code: row for row in rows}
+
+
+Wrong = tuple[str, str, str]
+
+
+def check(
+    report: PostedReport,
+    catalogue: Mapping[str, ObservationDefinition],
+    people: Mapping[AppliesTo, uuid.UUID],
+) -> None:
+    """Everything that is wrong, at once, as JSON pointers into the posted body."""
+    wrong: list[Wrong] = []
+    if report.issued_at > clock.now() + AHEAD:
+        wrong.append(("/issued_at", "签发时间在将来", "lies in the future"))
+    for role in (AppliesTo.WIFE, AppliesTo.HUSBAND):
+        wrong += _wrong_list(report, role, catalogue, people)
+    if wrong:
+        raise Invalid(errors=[{"pointer": at, "detail": f"{zh} / {en}"} for at, zh, en in wrong])
+
+
+def _wrong_list(
+    report: PostedReport,
+    role: AppliesTo,
+    catalogue: Mapping[str, ObservationDefinition],
+    people: Mapping[AppliesTo, uuid.UUID],
+) -> Iterator[Wrong]:
+    posted = report.of(role)
+    if posted and role not in people:
+        yield f"/{role}", "该预约没有这一受检者", "nobody of this sex is examined in this appointment"
+        return
+    seen: set[str] = set()
+    for index, observation in enumerate(posted):
+        at = f"/{role}/{index}"
+        definition = catalogue.get(observation.code)
+        if definition is None:
+            yield f"{at}/code", "该服务没有此项目", "not an item of this service"
+        elif definition.applies_to not in (role, AppliesTo.BOTH):
+            yield f"{at}/code", "此项目不适用于该受检者", "not an item for this spouse"
+        elif observation.code in seen:
+            yield f"{at}/code", "项目重复", "stated twice"
+        else:
+            check_value = _wrong_number if definition.value_type is ValueType.NUMBER else _wrong_code
+            yield from check_value(at, observation, definition)
+        seen.add(observation.code)
+
+
+def _wrong_number(at: str, posted: PostedObservation, definition: ObservationDefinition) -> Iterator[Wrong]:
+    if not isinstance(posted.value, Decimal):
+        yield f"{at}/value", "应为数值", "a number is expected"
+    if posted.unit != definition.unit:
+        yield f"{at}/unit", f"单位应为 {definition.unit}", f"the unit must be {definition.unit}"
+    if (
+        posted.range_low is not None
+        and posted.range_high is not None
+        and posted.range_low > posted.range_high
+    ):
+        yield f"{at}/range_high", "参考范围上限小于下限", "below range_low"
+
+
+def _wrong_code(at: str, posted: PostedObservation, definition: ObservationDefinition) -> Iterator[Wrong]:
+    if posted.value not in definition.codes:
+        allowed = ", ".join(definition.codes)
+        yield f"{at}/value", f"应为以下之一:{allowed}", f"must be one of {allowed}"
+    for name in ("unit", "range_low", "range_high"):
+        if getattr(posted, name) is not None:
+            yield f"{at}/{name}", "该项目没有单位或范围", "this item has neither unit nor range"

@@ -1,0 +1,227 @@
+"""Accepting a hospital's report: verified, checked, kept as evidence, and independent of the order of arrival
+(versions.py says how)."""
+
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from sqlalchemy import select
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from app import clock
+from app.access import Actor, visible
+from app.crypto import same
+from app.db import begin, new_id
+from app.errors import Conflict, Forbidden, Invalid, NotFound, WrongState
+from app.models.appointments import AppliesTo, Appointment, AppointmentStatus
+from app.models.partners import MessageState
+from app.models.results import DiagnosticReport, ReportVersion
+from app.services import audit, follow_ups
+from app.services.results import posted, risk
+from app.services.results.posted import PostedReport
+from app.services.results.versions import (
+    RELEASED,
+    Arrival,
+    keep_message,
+    legal_history,
+    mark_messages,
+    store,
+    version_of,
+)  # fmt: skip
+
+
+class NotAttended(WrongState):
+    zh, en = "该预约尚未签到", "Nobody has checked in for this appointment"
+    do_zh, do_en = "请先为受检者签到,再提交报告", "Check the people in first, then post the report"
+
+
+class ReportConflict(Conflict):
+    """Another content under a known number and version, or a known number for another appointment."""
+
+    zh, en = (
+        "该报告编号和版本已有不同的内容",
+        "This report number and version already stand for other content",
+    )
+    do_zh, do_en = (
+        "内容已隔离待查;更正请使用新的版本号",
+        "Kept in quarantine; send a correction as a new version",
+    )
+
+
+class IllegalReportStatus(Conflict):
+    zh, en = "报告状态不能这样变化", "A report cannot change its status in this way"
+    do_zh, do_en = (
+        "内容已隔离待查;请以新的版本号提交正确的状态",
+        "Kept in quarantine; send the right status as a new version",
+    )
+
+
+State = Literal["accepted", "replayed", "stale"]
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    report_id: uuid.UUID
+    external_id: str
+    version: int
+    current_version: int
+    state: State
+
+
+async def accept(
+    db: AsyncSession, actor: Actor, *, report: PostedReport, raw: bytes, signature: str
+) -> Accepted:
+    """Take one version of a report. The same bytes again change nothing; other bytes under a known version,
+    another appointment under a known number and an illegal status are refused and kept in quarantine."""
+    posted.refuse_foetal_sex(report)
+    arrival = _arrival(actor, report, raw, signature)
+    row = await _lock(db, actor, report.external_id)
+    known = await _known(db, row)
+    if row is not None and report.version in known:
+        return await _repeat(row, known, arrival)
+    appointment = await _attended(db, actor, report)
+    people = await posted.people_of(db, appointment)
+    posted.check(report, await posted.catalogue_of(db, appointment.service_id), people)
+    if row is None:
+        if not await _register(db, actor, report, appointment):
+            # A twin was faster: it has committed by now, so look again.
+            return await accept(db, actor, report=report, raw=raw, signature=signature)
+        row = await _lock(db, actor, report.external_id)
+        if row is None:
+            raise NotFound
+    elif row.appointment_id != appointment.id:
+        await _quarantine(arrival, "other_appointment")
+        raise ReportConflict
+    return await _add(db, actor, row, arrival, known=list(known.values()), people=people)
+
+
+def _arrival(actor: Actor, report: PostedReport, raw: bytes, signature: str) -> Arrival:
+    if actor.key_id is None:
+        raise Forbidden
+    try:
+        raw.decode()
+    except UnicodeDecodeError as error:
+        raise Invalid.at("", "正文必须为 UTF-8", "the body must be UTF-8 (RFC 8259)") from error
+    return Arrival(report, raw, signature[:1000], actor.account_id, actor.key_id)
+
+
+async def _lock(db: AsyncSession, actor: Actor, external_id: str) -> DiagnosticReport | None:
+    """NO KEY UPDATE: the quarantine's own transaction may refer to the row while we hold it."""
+    query = select(DiagnosticReport).where(
+        visible(actor, DiagnosticReport),
+        DiagnosticReport.organization_id == actor.id,
+        DiagnosticReport.external_id == external_id,
+    )
+    locked = query.with_for_update(key_share=True, of=DiagnosticReport)
+    return await db.scalar(locked.execution_options(populate_existing=True))
+
+
+async def _known(db: AsyncSession, row: DiagnosticReport | None) -> dict[int, ReportVersion]:
+    if row is None:
+        return {}
+    found = await db.scalars(select(ReportVersion).where(ReportVersion.report_id == row.id))
+    return {version.version: version for version in found}
+
+
+async def _repeat(row: DiagnosticReport, known: Mapping[int, ReportVersion], arrival: Arrival) -> Accepted:
+    version = known[arrival.report.version]
+    if not same(version.content_hash, arrival.content_hash):
+        await _quarantine(arrival, "other_content")
+        raise ReportConflict
+    if version not in legal_history(known.values()):
+        raise IllegalReportStatus
+    return Accepted(row.id, row.external_id, version.version, row.current_version, "replayed")
+
+
+async def _attended(db: AsyncSession, actor: Actor, report: PostedReport) -> Appointment:
+    if (report.appointment_code is None) == (report.appointment_id is None):
+        raise Invalid.at(
+            "/appointment_code", "预约码与预约编号须填且只填一个", "give either the code or the id"
+        )
+    query = select(Appointment).where(visible(actor, Appointment))
+    if report.appointment_id is not None:
+        query = query.where(Appointment.id == report.appointment_id)
+    else:
+        query = query.where(Appointment.code == report.appointment_code)
+    appointment = await db.scalar(query)
+    if appointment is None:
+        raise NotFound
+    if appointment.status not in (AppointmentStatus.ARRIVED, AppointmentStatus.FULFILLED):
+        raise NotAttended
+    return appointment
+
+
+async def _register(
+    db: AsyncSession, actor: Actor, report: PostedReport, appointment: Appointment
+) -> uuid.UUID | None:
+    """The report's row, unless a concurrent twin makes it first: then None, after the twin has committed."""
+    values = {
+        "id": new_id(),
+        "organization_id": actor.id,
+        "external_id": report.external_id,
+        "appointment_id": appointment.id,
+        "service_id": appointment.service_id,
+        "person_id": appointment.person_id,
+        "spouse_id": appointment.spouse_id,
+        "region_code": appointment.region_code,
+        "current_version": report.version,
+        "status": report.status,
+        "issued_at": report.issued_at,
+        "created_at": clock.now(),
+    }
+    made = insert(DiagnosticReport).values(values).on_conflict_do_nothing().returning(DiagnosticReport.id)
+    return await db.scalar(made)
+
+
+async def _add(
+    db: AsyncSession,
+    actor: Actor,
+    row: DiagnosticReport,
+    arrival: Arrival,
+    *,
+    known: Sequence[ReportVersion],
+    people: Mapping[AppliesTo, uuid.UUID],
+) -> Accepted:
+    version = version_of(row, arrival)
+    history = legal_history([*known, version])
+    if version not in history:
+        async with begin() as own:
+            await store(
+                own, version, arrival, people, state=MessageState.QUARANTINED, reason="illegal_status"
+            )
+        raise IllegalReportStatus
+    current = history[-1]
+    version.arrived_late = current is not version
+    state = MessageState.STALE if version.arrived_late else MessageState.ACCEPTED
+    await store(db, version, arrival, people, state=state)
+    if known:
+        await mark_messages(db, known, history)
+    await audit.record(db, actor, "post", "diagnostic_report", row.id, people=people.values())
+    if not known or current.version != row.current_version:
+        await _make_current(db, actor, row, current, people)
+    answer: State = "stale" if version.arrived_late else "accepted"
+    return Accepted(row.id, row.external_id, version.version, current.version, answer)
+
+
+async def _quarantine(arrival: Arrival, reason: str) -> None:
+    """The refusal rolls the request back, so what it refuses has a transaction of its own."""
+    async with begin() as own:
+        await keep_message(own, arrival, state=MessageState.QUARANTINED, reason=reason)
+
+
+async def _make_current(
+    db: AsyncSession,
+    actor: Actor,
+    row: DiagnosticReport,
+    current: ReportVersion,
+    people: Mapping[AppliesTo, uuid.UUID],
+) -> None:
+    """Only a released version carries a risk class and follow-ups; a withdrawn one takes them back."""
+    row.current_version, row.status, row.issued_at = current.version, current.status, current.issued_at
+    assessed = None
+    if current.status in RELEASED:
+        assessed = await risk.evaluate(db, report=row, version=current, people=people)
+    row.risk_class = assessed.risk_class if assessed else None
+    await follow_ups.derive(db, actor, report=row, people=people, assessed=assessed)

@@ -1,0 +1,191 @@
+"""From observations to a risk class: the highest of A < B < C < D < X that the rule table finds
+(national free pre-pregnancy check; doi 10.1186/s12913-016-1930-4). The rule table is data."""
+
+import uuid
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from decimal import Decimal
+from typing import Any, Literal
+
+from sqlalchemy import select
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from app import clock
+from app.db import new_id
+from app.models.appointments import AppliesTo, HealthcareService
+from app.models.results import (
+    DiagnosticReport,
+    Interpretation,
+    Observation,
+    ReportVersion,
+    RiskAssessment,
+    RiskClass,
+    RiskSource,
+)
+from app.models.rules import RuleKind
+from app.services import rules
+from app.services.plain import Body
+
+RANK = {risk: rank for rank, risk in enumerate(RiskClass)}
+
+
+class Condition(Body):
+    """`*_range` compares with the laboratory's own range, else takes its flag; `low` and `high` are only our
+    fallback for a laboratory that states neither."""
+
+    op: Literal["eq", "in", "lt", "ge", "above_range", "below_range", "outside_range"]
+    value: Decimal | str | tuple[str, ...] | None = None
+    low: Decimal | None = None
+    high: Decimal | None = None
+
+
+class FindingRule(Body):
+    code: str
+    applies_to: AppliesTo
+    when: Condition
+    risk_class: RiskClass
+    zh: str
+    en: str
+
+
+class RiskRule(Body):
+    findings: tuple[FindingRule, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """One value of one spouse, as the rule sees it."""
+
+    role: AppliesTo
+    code: str
+    value: Decimal | str
+    range_low: Decimal | None = None
+    range_high: Decimal | None = None
+    interpretation: Interpretation | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    role: AppliesTo
+    code: str
+    risk_class: RiskClass
+    zh: str
+    en: str
+
+
+@dataclass(frozen=True, slots=True)
+class Assessed:
+    """`risk_class` is None only where no rule is in force and the hospital states none."""
+
+    risk_class: RiskClass | None
+    findings: tuple[Finding, ...]
+
+
+def assess(rule: RiskRule, measured: Iterable[Measured]) -> tuple[RiskClass, tuple[Finding, ...]]:
+    """The class and every finding behind it, lower ones too: they are still counselled on. Pure, and the same
+    for the values in any order."""
+    values = sorted(measured, key=lambda one: (one.role, one.code))
+    findings = tuple(
+        Finding(one.role, one.code, entry.risk_class, entry.zh, entry.en)
+        for entry in rule.findings
+        for one in values
+        if one.code == entry.code
+        and entry.applies_to in (one.role, AppliesTo.BOTH)
+        and holds(entry.when, one)
+    )
+    return max((f.risk_class for f in findings), key=RANK.__getitem__, default=RiskClass.GENERAL), findings
+
+
+def holds(when: Condition, one: Measured) -> bool:
+    match when.op:
+        case "eq" | "in":
+            return one.value in (when.value if isinstance(when.value, tuple) else (when.value,))
+        case "lt" | "ge":
+            if not isinstance(one.value, Decimal) or not isinstance(when.value, Decimal):
+                return False
+            return (one.value < when.value) == (when.op == "lt")
+        case "below_range":
+            return _below(when, one)
+        case "above_range":
+            return _above(when, one)
+        case "outside_range":
+            return _below(when, one) or _above(when, one)
+
+
+def _below(when: Condition, one: Measured) -> bool:
+    low = _limit(one, one.range_low, when.low)
+    if isinstance(one.value, Decimal) and low is not None:
+        return one.value < low
+    return one.interpretation is Interpretation.LOW
+
+
+def _above(when: Condition, one: Measured) -> bool:
+    high = _limit(one, one.range_high, when.high)
+    if isinstance(one.value, Decimal) and high is not None:
+        return one.value > high
+    return one.interpretation is Interpretation.HIGH
+
+
+def _limit(one: Measured, laboratory: Decimal | None, fallback: Decimal | None) -> Decimal | None:
+    """The laboratory's limit; ours only when it says nothing at all about this value."""
+    silent = one.range_low is None and one.range_high is None and one.interpretation is None
+    return fallback if laboratory is None and silent else laboratory
+
+
+async def evaluate(
+    db: AsyncSession,
+    *,
+    report: DiagnosticReport,
+    version: ReportVersion,
+    people: Mapping[AppliesTo, uuid.UUID],
+) -> Assessed:
+    """Assess a released version under the rule in force on its day of issue. It is kept once, also
+    when the version becomes current again. The hospital's own class wins when it states one."""
+    code = await db.scalar(select(HealthcareService.code).where(HealthcareService.id == report.service_id))
+    day = version.issued_at.astimezone(clock.SHANGHAI).date()
+    row = await rules.in_force(db, kind=RuleKind.RISK, code=code or "", on=day)
+    if row is None:
+        return Assessed(version.stated_risk, ())
+    measured = await _measured(db, report.id, version.version, people)
+    found, findings = assess(RiskRule.model_validate(row.body), measured)
+    values = {
+        "id": new_id(),
+        "report_id": report.id,
+        "version": version.version,
+        "rule_version_id": row.id,
+        "risk_class": version.stated_risk or found,
+        "source": RiskSource.HOSPITAL if version.stated_risk else RiskSource.RULE,
+        "findings": [asdict(finding) for finding in findings],
+        "assessed_at": clock.now(),
+    }
+    await db.execute(insert(RiskAssessment).values(values).on_conflict_do_nothing())
+    return Assessed(version.stated_risk or found, findings)
+
+
+async def _measured(
+    db: AsyncSession, report_id: uuid.UUID, version: int, people: Mapping[AppliesTo, uuid.UUID]
+) -> list[Measured]:
+    roles = {person: role for role, person in people.items()}
+    rows = await db.scalars(
+        select(Observation).where(Observation.report_id == report_id, Observation.version == version)
+    )
+    return [
+        Measured(
+            role=roles[row.person_id],
+            code=row.code,
+            value=row.value_code if row.value_number is None else row.value_number,  # type: ignore[arg-type]
+            range_low=row.range_low,
+            range_high=row.range_high,
+            interpretation=row.interpretation,
+        )
+        for row in rows
+    ]
+
+
+def kept(findings: Iterable[dict[str, Any]]) -> list[Finding]:
+    """Findings as they were stored."""
+    return [
+        Finding(AppliesTo(f["role"]), f["code"], RiskClass(f["risk_class"]), f["zh"], f["en"])
+        for f in findings
+    ]

