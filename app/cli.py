@@ -88,7 +88,9 @@ def introduce(port: int) -> None:
     for role in STAFF_ROLES:
         accounts.add_row(role, role, demo.PASSWORD)
     console.print(doors, "", accounts, sep="\n")
-    console.print("One-time codes:      [bold]nuanxin totp[/]   (good for 30 seconds, once for each worker)")
+    console.print(
+        "One-time codes:      [bold].venv/bin/nuanxin totp[/]   (good for 30 seconds, once for each worker)"
+    )
     console.print(f"Demo hospital key:   {demo.PARTNER_KEY}   secret {demo.PARTNER_SECRET}")
     console.print("See it all work:     [bold].venv/bin/nuanxin journey[/] in another terminal\n")
 
@@ -169,7 +171,7 @@ def staff_create(username: str, name: str, role: Role, region_code: str) -> None
     """Create a worker's account and print its first password, once. At the first sign-in the worker enrols
     an authenticator."""
     actor = Actor.system("cli")
-    password = in_transaction(
+    _, password = in_transaction(
         lambda session: staff.create_first(
             session, actor, username=username, name=name, role=role, region_code=region_code
         )

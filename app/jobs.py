@@ -32,18 +32,14 @@ async def _work(url: str, stop: asyncio.Event) -> None:
     connection = await asyncpg.connect(url, server_settings={"application_name": "nuanxin-worker"})
     queue = PgQueuer.from_asyncpg_connection(connection)
     register(queue)
-    watch = asyncio.create_task(_watch(queue, connection, stop))
+    connection.add_termination_listener(lambda _: queue.shutdown.set())
+    told = asyncio.create_task(stop.wait())
+    told.add_done_callback(lambda _: queue.shutdown.set())
     try:
         await queue.run(dequeue_timeout=POLL, shutdown_on_listener_failure=True)
     finally:
-        watch.cancel()
+        told.cancel()
         await connection.close(timeout=2)
-
-
-async def _watch(queue: PgQueuer, connection: asyncpg.Connection, stop: asyncio.Event) -> None:
-    while not stop.is_set() and not connection.is_closed():
-        await asyncio.sleep(0.2)
-    queue.shutdown.set()
 
 
 def register(queue: PgQueuer) -> None:

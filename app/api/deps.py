@@ -17,9 +17,9 @@ from app.access import Actor, Permission
 from app.errors import Forbidden, Invalid, Unauthenticated
 from app.services import audit, identity, partners, staff
 from app.services.idempotency import Key
-from app.services.plain import Body, Line, Note, RegionCode, Text
+from app.services.plain import Body, Line, Note, RegionCode, Text, example
 
-__all__ = ["Body", "Line", "Note", "RegionCode", "Text"]
+__all__ = ["Body", "Line", "Note", "RegionCode", "Text", "example"]
 
 # `api` may not import sqlalchemy: what it needs of it comes from app.db.
 AsyncSession = db.AsyncSession
@@ -42,6 +42,8 @@ Version = Annotated[
 
 
 class Versioned(Body):
+    model_config = example(version=3)
+
     version: Version
 
 

@@ -18,6 +18,7 @@ from app.api.deps import (
     RegionCode,
     StatementDb,
     View,
+    example,
     listing,
     resident_may,
 )  # fmt: skip
@@ -46,10 +47,14 @@ class SlotView(View):
 
 
 class BookSlot(Body):
+    model_config = example(slot_id="0198c5a4-7a30-7b1e-9d55-3f0a6c2b1e01")
+
     slot_id: uuid.UUID
 
 
 class CancelAppointment(Body):
+    model_config = example(reason="临时有事")
+
     reason: Note | None = None
 
 

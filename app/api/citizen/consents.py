@@ -7,7 +7,7 @@ from typing import Annotated
 from fastapi import APIRouter
 
 from app.access import Actor, Permission
-from app.api.deps import Body, Db, IdempotencyKey, View, resident_may
+from app.api.deps import Body, Db, IdempotencyKey, View, example, resident_may
 from app.errors import NotFound, problems
 from app.models.consents import Purpose
 from app.services import consents, identity
@@ -28,6 +28,8 @@ class NoticeView(View):
 
 
 class GiveConsent(Body):
+    model_config = example(notice_id="0198c5a4-7a30-7b1e-9d55-3f0a6c2b1e01")
+
     notice_id: uuid.UUID
     person_id: uuid.UUID | None = None
 

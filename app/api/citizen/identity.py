@@ -8,7 +8,7 @@ from fastapi import APIRouter
 from pydantic import Field
 
 from app.access import Actor, Permission
-from app.api.deps import Body, Db, Line, Text, View, resident_may
+from app.api.deps import Body, Db, Line, Text, View, example, resident_may
 from app.crypto import mask_document, mask_name, mask_phone
 from app.errors import NotFound, TooMany, Unauthenticated, Unavailable, problems
 from app.models.households import DocumentKind, Person, Sex
@@ -19,11 +19,15 @@ Own = Annotated[Actor, resident_may(Permission.OWN_ACCOUNT)]
 
 
 class SignInWithWechat(Body):
+    model_config = example(code="0a1B2c3D4e", device="iPhone")
+
     code: Annotated[Text(200), Field(description="wx.login 返回的 code", examples=["081aBc"])]  # type: ignore[valid-type]
     device: Text(100) = "wechat"  # type: ignore[valid-type]
 
 
 class Refresh(Body):
+    model_config = example(refresh_token="0198c5a47a307b1e9d553f0a6c2b1e01.k3")
+
     refresh_token: Text(200)  # type: ignore[valid-type]
 
 
@@ -35,6 +39,10 @@ class Tokens(View):
 
 
 class Bind(Body):
+    model_config = example(
+        name="王小芳", document_kind="resident_id", document_number="11010519491231002X", phone_code="e3f4"
+    )
+
     name: Line
     document_kind: DocumentKind = DocumentKind.RESIDENT_ID
     document_number: Annotated[Text(30), Field(examples=["11010519491231002X"])]  # type: ignore[valid-type]

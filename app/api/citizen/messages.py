@@ -5,7 +5,7 @@ from typing import Annotated
 from fastapi import APIRouter
 
 from app.access import Actor, Permission
-from app.api.deps import Body, Db, View, resident_may
+from app.api.deps import Body, Db, View, example, resident_may
 from app.models.messages import MessageKind
 from app.services import messages
 
@@ -13,6 +13,8 @@ router = APIRouter(tags=["消息 messages"])
 
 
 class AllowMessage(Body):
+    model_config = example(kind="appointment_reminder")
+
     kind: MessageKind
 
 

@@ -8,7 +8,7 @@ from fastapi import APIRouter
 
 from app import clock
 from app.access import Actor, Permission
-from app.api.deps import Body, Db, IdempotencyKey, Listing, Paging, Text, View, listing, partner_may
+from app.api.deps import Body, Db, IdempotencyKey, Listing, Paging, Text, View, example, listing, partner_may
 from app.api.staff.appointments import PublishedSlot, ScheduledAppointment
 from app.errors import NotFound, WrongState, problems
 from app.models.appointments import AppointmentStatus
@@ -21,6 +21,8 @@ Attend = Annotated[Actor, partner_may(Permission.APPOINTMENT_ATTEND)]
 
 
 class CheckIn(Body):
+    model_config = example(code="4FP901320D")
+
     code: Text(20)  # type: ignore[valid-type]
 
 

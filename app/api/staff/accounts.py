@@ -9,7 +9,19 @@ from pydantic import Field, StringConstraints
 
 from app import errors
 from app.access import Actor, Permission
-from app.api.deps import Body, Db, IdempotencyKey, Line, Listing, Paging, RegionCode, View, listing, staff_may
+from app.api.deps import (
+    Body,
+    Db,
+    IdempotencyKey,
+    Line,
+    Listing,
+    Paging,
+    RegionCode,
+    View,
+    example,
+    listing,
+    staff_may,
+)
 from app.models.identity import Role
 from app.services import idempotency, staff
 
@@ -19,6 +31,8 @@ NewUsername = Annotated[str, StringConstraints(to_lower=True, pattern=r"^[A-Za-z
 
 
 class AccountBody(Body):
+    model_config = example(username="li.ming", name="李明", role="village_worker", region_code="640104001000")
+
     username: NewUsername
     name: Line
     role: Role

@@ -8,7 +8,7 @@ from fastapi import APIRouter
 from pydantic import Field
 
 from app.access import Actor, Permission
-from app.api.deps import Body, Db, Listing, Paging, Purpose, View, listing, staff_may
+from app.api.deps import Body, Db, Listing, Paging, Purpose, View, example, listing, staff_may
 from app.errors import NotFound, StaleVersion, problems
 from app.models.follow_ups import FollowUpKind, FollowUpStatus
 from app.services import follow_ups
@@ -61,10 +61,14 @@ class FollowUpDetail(View):
 
 
 class StartFollowUp(Body):
+    model_config = example(version=1)
+
     version: Version
 
 
 class CompleteFollowUp(Body):
+    model_config = example(version=1, outcome={"kind": "result_told", "told": True, "channel": "home_visit"})
+
     version: Version
     outcome: follow_ups.Outcome
 

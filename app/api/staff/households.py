@@ -9,7 +9,7 @@ from pydantic import Field
 
 from app.access import Actor, Permission
 from app.api.citizen.households import HouseholdDetail, HouseholdSummary
-from app.api.deps import Db, Listing, Paging, Purpose, Versioned, View, listing, staff_may
+from app.api.deps import Db, Listing, Paging, Purpose, Versioned, View, example, listing, staff_may
 from app.errors import NotFound, StaleVersion, WrongState, problems
 from app.models.households import HouseholdStatus
 from app.services import households
@@ -33,6 +33,8 @@ class HouseholdRow(View):
 
 
 class ReturnHousehold(Versioned):
+    model_config = example(version=2, marks=[{"pointer": "/members/1/name", "note": "与身份证不一致"}])
+
     marks: Annotated[list[households.Mark], Field(min_length=1, max_length=50)]
 
 

@@ -9,7 +9,7 @@ from pydantic import Field
 
 from app import errors
 from app.access import Actor, Permission
-from app.api.deps import Body, Db, RegionCode, Text, View, staff_may
+from app.api.deps import Body, Db, RegionCode, Text, View, example, staff_may
 from app.models.identity import Role
 from app.services import sign_ins, staff
 
@@ -24,11 +24,17 @@ TotpCode = Annotated[str, Field(pattern="^[0-9]{6}$")]
 
 
 class CredentialsBody(Body):
+    model_config = example(username="village_worker", password="K7QM-2F9X-0R4T-8WZC")
+
     username: Username  # type: ignore[valid-type]
     password: Password  # type: ignore[valid-type]
 
 
 class SignInBody(Body):
+    model_config = example(
+        username="village_worker", password="nuanxin-demo-2026", totp="123456", device="办公室电脑"
+    )
+
     username: Username  # type: ignore[valid-type]
     password: Password  # type: ignore[valid-type]
     totp: TotpCode | None = Field(None, description="Six digits; or give a recovery code")
@@ -37,6 +43,13 @@ class SignInBody(Body):
 
 
 class ConfirmBody(Body):
+    model_config = example(
+        username="village_worker",
+        password="K7QM-2F9X-0R4T-8WZC",
+        code="123456",
+        new_password="a long phrase of one's own",
+    )
+
     username: Username  # type: ignore[valid-type]
     password: Password  # type: ignore[valid-type]
     totp: TotpCode
@@ -44,10 +57,14 @@ class ConfirmBody(Body):
 
 
 class RefreshBody(Body):
+    model_config = example(refresh_token="0198c5a47a307b1e9d553f0a6c2b1e01.k3")
+
     refresh_token: Password  # type: ignore[valid-type]
 
 
 class PasswordBody(Body):
+    model_config = example(current_password="a long phrase of one's own", new_password="another long phrase")
+
     current_password: Password  # type: ignore[valid-type]
     new_password: NewPassword  # type: ignore[valid-type]
 

@@ -9,7 +9,19 @@ from pydantic import Field
 
 from app import errors
 from app.access import Actor, Permission
-from app.api.deps import Body, Db, IdempotencyKey, Line, Listing, Paging, RegionCode, View, listing, staff_may
+from app.api.deps import (
+    Body,
+    Db,
+    IdempotencyKey,
+    Line,
+    Listing,
+    Paging,
+    RegionCode,
+    View,
+    example,
+    listing,
+    staff_may,
+)
 from app.models.partners import Algorithm
 from app.services import idempotency, partners, staff
 
@@ -18,6 +30,8 @@ Manager = Annotated[Actor, staff_may(Permission.PARTNER_MANAGE)]
 
 
 class OrganizationBody(Body):
+    model_config = example(name="兴庆区妇幼保健院", region_code="640104000000", algorithm="hmac-sha256")
+
     name: Line
     region_code: RegionCode
     algorithm: Algorithm = Algorithm.HMAC_SHA256

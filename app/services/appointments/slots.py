@@ -16,7 +16,7 @@ from app.models.partners import Organization
 from app.services import audit, idempotency, regions
 from app.services.appointments import catalogue
 from app.services.idempotency import Key
-from app.services.plain import Body, Line, RegionCode, Text
+from app.services.plain import Body, Line, RegionCode, Text, example
 
 FURTHEST = timedelta(days=366)
 
@@ -26,6 +26,14 @@ class SlotExists(Conflict, constraint="uq_slot_clinic_id_service_id_starts_at"):
 
 
 class NewClinic(Body):
+    model_config = example(
+        organization_id="0198c5a4-7a30-7b1e-9d55-3f0a6c2b1e01",
+        region_code="640104000000",
+        name="优生健康检查门诊",
+        address="凤凰北街 1 号",
+        phone="0951-0000000",
+    )
+
     organization_id: uuid.UUID
     region_code: RegionCode
     name: Line
@@ -34,6 +42,15 @@ class NewClinic(Body):
 
 
 class NewSlot(Body):
+    model_config = example(
+        clinic_id="0198c5a4-7a30-7b1e-9d55-3f0a6c2b1e01",
+        service_code="pre_pregnancy_check",
+        starts_at="2026-12-01T08:00:00+08:00",
+        ends_at="2026-12-01T09:00:00+08:00",
+        capacity=20,
+        opens_at="2026-11-25T08:00:00+08:00",
+    )
+
     clinic_id: uuid.UUID
     service_code: Line
     starts_at: AwareDatetime

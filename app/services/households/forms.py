@@ -11,7 +11,7 @@ from app import clock
 from app.errors import Invalid
 from app.models.households import CategoryDefinition, DocumentKind, FamilyType, HukouType, Relation, Sex
 from app.services import documents, regions
-from app.services.plain import Body, Line, Note, RegionCode, Text
+from app.services.plain import Body, Line, Note, RegionCode, Text, example
 
 Phone = Annotated[str, Field(pattern=r"^1[3-9][0-9]{9}$")]
 Place = Annotated[int, Field(ge=0, le=19)]
@@ -50,6 +50,32 @@ class ClaimedCategory(Body):
 
 class Form(Body):
     """What a family writes about itself."""
+
+    model_config = example(
+        region_code="640104001000",
+        address="凤凰北街 8 号 2 单元 301",
+        family_type="developing",
+        members=[
+            {
+                "relation": "spouse",
+                "name": "王小芳",
+                "document_number": "11010519491231002X",
+                "hukou_region_code": "640104001000",
+                "hukou_type": "urban",
+                "resident_since": "2020-01-01",
+            },
+            {
+                "relation": "head",
+                "name": "李建国",
+                "document_number": "440524199001010015",
+                "hukou_region_code": "640104001000",
+                "hukou_type": "urban",
+                "resident_since": "2020-01-01",
+            },
+        ],
+        marriage={"wife": 0, "husband": 1, "since": "2024-05-20", "plans_pregnancy": True},
+        categories=[],
+    )
 
     region_code: RegionCode
     address: Text(200)  # type: ignore[valid-type]

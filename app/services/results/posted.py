@@ -17,7 +17,7 @@ from app.errors import Invalid
 from app.models.appointments import AppliesTo, Appointment, ObservationDefinition, ServiceItem, ValueType
 from app.models.households import Person, Sex
 from app.models.results import Interpretation, ReportStatus, RiskClass
-from app.services.plain import Body
+from app.services.plain import Body, example
 
 LARGEST = 1_000_000_000
 #: A hospital's clock may run ahead of ours by this much.
@@ -77,6 +77,26 @@ Observations = Annotated[list[PostedObservation], Field(max_length=200)]
 class PostedReport(Body):
     """One version of a report under the hospital's own number. The appointment is named by its code or by its
     id. Who was examined follows from the appointment: names and numbers have no place in a report."""
+
+    model_config = example(
+        external_id="LIS-20261201-0001",
+        version=1,
+        appointment_id="0198c5a4-7a30-7b1e-9d55-3f0a6c2b1e01",
+        status="final",
+        issued_at="2026-12-01T16:00:00+08:00",
+        wife=[
+            {
+                "code": "haemoglobin",
+                "value": 98,
+                "unit": "g/L",
+                "range_low": 115,
+                "range_high": 150,
+                "interpretation": "low",
+            },
+            {"code": "rubella_igg", "value": "positive"},
+        ],
+        husband=[{"code": "hbsag", "value": "negative"}],
+    )
 
     external_id: ExternalId
     version: Annotated[int, Field(strict=True, ge=1, le=1_000_000)]
