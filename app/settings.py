@@ -62,7 +62,7 @@ class Settings(BaseSettings):
             for name, secret in secrets.items()
             if secret.get_secret_value() == DEVELOPMENT_SECRET or len(secret.get_secret_value()) < 32
         ]
-        if any(key.get_secret_value() == DEVELOPMENT_KEY for key in self.field_keys.values()):
+        if any(key.get_secret_value().lower() == DEVELOPMENT_KEY for key in self.field_keys.values()):
             problems.append("NUANXIN_FIELD_KEYS holds the development default")
         if self.sandbox:
             problems.append("NUANXIN_SANDBOX must be false")

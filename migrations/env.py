@@ -25,9 +25,10 @@ def run(connection: Connection) -> None:
         transaction_per_migration=True,
         compare_server_default=True,
     )
+    # Waiting for the turn comes first: it may take as long as the other runner's migrations.
+    connection.execute(text("SELECT pg_advisory_lock(:key)"), {"key": ADVISORY_LOCK})
     connection.execute(text("SET lock_timeout = '5s'"))
     connection.execute(text("SET statement_timeout = '10min'"))
-    connection.execute(text("SELECT pg_advisory_lock(:key)"), {"key": ADVISORY_LOCK})
     connection.commit()
     try:
         with context.begin_transaction():

@@ -1,8 +1,11 @@
 """Types of text that may enter: bounded, no control characters, no halves of surrogate pairs."""
 
+from dataclasses import dataclass
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, StringConstraints
+from pydantic import BaseModel, ConfigDict, StringConstraints
+from pydantic_core import CoreSchema
+from pydantic_core.core_schema import no_info_after_validator_function, str_schema
 
 
 def _ordinary(text: str) -> str:
@@ -11,14 +14,20 @@ def _ordinary(text: str) -> str:
     return text
 
 
-def Text(longest: int, shortest: int = 1) -> Any:  # noqa: N802  reads as a type
-    """A string of ordinary characters, without blanks around it. PostgreSQL cannot hold NUL."""
-    bounds = StringConstraints(strip_whitespace=True, min_length=shortest, max_length=longest)
-    return Annotated[str, bounds, AfterValidator(_ordinary)]
+@dataclass(frozen=True, slots=True)
+class Text:
+    """`Annotated[str, Text(200)]`: ordinary characters, without blanks around. PostgreSQL cannot hold NUL."""
+
+    longest: int
+    shortest: int = 1
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> CoreSchema:
+        bounded = str_schema(strip_whitespace=True, min_length=self.shortest, max_length=self.longest)
+        return no_info_after_validator_function(_ordinary, bounded)
 
 
-Line = Text(100)
-Note = Text(1000)
+Line = Annotated[str, Text(100)]
+Note = Annotated[str, Text(1000)]
 RegionCode = Annotated[str, StringConstraints(pattern=r"^[0-9]{12}$")]
 
 

@@ -21,14 +21,14 @@ Own = Annotated[Actor, resident_may(Permission.OWN_ACCOUNT)]
 class SignInWithWechat(Body):
     model_config = example(code="0a1B2c3D4e", device="iPhone")
 
-    code: Annotated[Text(200), Field(description="wx.login 返回的 code", examples=["081aBc"])]  # type: ignore[valid-type]
-    device: Text(100) = "wechat"  # type: ignore[valid-type]
+    code: Annotated[str, Text(200), Field(description="wx.login 返回的 code", examples=["081aBc"])]
+    device: Annotated[str, Text(100)] = "wechat"
 
 
 class Refresh(Body):
     model_config = example(refresh_token="0198c5a47a307b1e9d553f0a6c2b1e01.k3")
 
-    refresh_token: Text(200)  # type: ignore[valid-type]
+    refresh_token: Annotated[str, Text(200)]
 
 
 class Tokens(View):
@@ -45,8 +45,8 @@ class Bind(Body):
 
     name: Line
     document_kind: DocumentKind = DocumentKind.RESIDENT_ID
-    document_number: Annotated[Text(30), Field(examples=["11010519491231002X"])]  # type: ignore[valid-type]
-    phone_code: Annotated[Text(200), Field(description="getPhoneNumber 返回的 code")]  # type: ignore[valid-type]
+    document_number: Annotated[str, Text(30), Field(examples=["11010519491231002X"])]
+    phone_code: Annotated[str, Text(200), Field(description="getPhoneNumber 返回的 code")]
     birth_date: date | None = None
     sex: Sex | None = None
 

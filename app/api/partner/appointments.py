@@ -23,7 +23,7 @@ Attend = Annotated[Actor, partner_may(Permission.APPOINTMENT_ATTEND)]
 class CheckIn(Body):
     model_config = example(code="4FP901320D")
 
-    code: Text(20)  # type: ignore[valid-type]
+    code: Annotated[str, Text(20)]
 
 
 class Examinee(View):

@@ -15,19 +15,19 @@ from app.services import sign_ins, staff
 
 router = APIRouter(tags=["Identity"])
 Own = Annotated[Actor, staff_may(Permission.OWN_ACCOUNT)]
-Username = Text(50)
-Password = Text(200)
-NewPassword = Text(200, 12)
-Code = Text(20)
-Device = Text(100, 0)
+Username = Annotated[str, Text(50)]
+Password = Annotated[str, Text(200)]
+NewPassword = Annotated[str, Text(200, 12)]
+Code = Annotated[str, Text(20)]
+Device = Annotated[str, Text(100, 0)]
 TotpCode = Annotated[str, Field(pattern="^[0-9]{6}$")]
 
 
 class CredentialsBody(Body):
     model_config = example(username="village_worker", password="K7QM-2F9X-0R4T-8WZC")
 
-    username: Username  # type: ignore[valid-type]
-    password: Password  # type: ignore[valid-type]
+    username: Username
+    password: Password
 
 
 class SignInBody(Body):
@@ -35,11 +35,11 @@ class SignInBody(Body):
         username="village_worker", password="nuanxin-demo-2026", totp="123456", device="办公室电脑"
     )
 
-    username: Username  # type: ignore[valid-type]
-    password: Password  # type: ignore[valid-type]
+    username: Username
+    password: Password
     totp: TotpCode | None = Field(None, description="Six digits; or give a recovery code")
-    recovery_code: Code | None = Field(None, description="One of the ten, for a lost authenticator")  # type: ignore[valid-type]
-    device: Device = Field("", description="What the worker will know this sign-in by")  # type: ignore[valid-type]
+    recovery_code: Code | None = Field(None, description="One of the ten, for a lost authenticator")
+    device: Device = Field("", description="What the worker will know this sign-in by")
 
 
 class ConfirmBody(Body):
@@ -50,23 +50,23 @@ class ConfirmBody(Body):
         new_password="a long phrase of one's own",
     )
 
-    username: Username  # type: ignore[valid-type]
-    password: Password  # type: ignore[valid-type]
+    username: Username
+    password: Password
     totp: TotpCode
-    new_password: NewPassword  # type: ignore[valid-type]
+    new_password: NewPassword
 
 
 class RefreshBody(Body):
     model_config = example(refresh_token="0198c5a47a307b1e9d553f0a6c2b1e01.k3")
 
-    refresh_token: Password  # type: ignore[valid-type]
+    refresh_token: Password
 
 
 class PasswordBody(Body):
     model_config = example(current_password="a long phrase of one's own", new_password="another long phrase")
 
-    current_password: Password  # type: ignore[valid-type]
-    new_password: NewPassword  # type: ignore[valid-type]
+    current_password: Password
+    new_password: NewPassword
 
 
 class TokensView(View):

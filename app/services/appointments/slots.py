@@ -37,7 +37,7 @@ class NewClinic(Body):
     organization_id: uuid.UUID
     region_code: RegionCode
     name: Line
-    address: Text(200)  # type: ignore[valid-type]
+    address: Annotated[str, Text(200)]
     phone: Annotated[str, Field(pattern=r"^[0-9+ -]{5,30}$")]
 
 

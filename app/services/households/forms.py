@@ -21,7 +21,7 @@ class Member(Body):
     relation: Relation
     name: Line
     document_kind: DocumentKind = DocumentKind.RESIDENT_ID
-    document_number: Text(30)  # type: ignore[valid-type]
+    document_number: Annotated[str, Text(30)]
     birth_date: date | None = None
     sex: Sex | None = None
     hukou_region_code: RegionCode
@@ -78,7 +78,7 @@ class Form(Body):
     )
 
     region_code: RegionCode
-    address: Text(200)  # type: ignore[valid-type]
+    address: Annotated[str, Text(200)]
     family_type: FamilyType | None = None
     members: Annotated[list[Member], Field(min_length=1, max_length=20)]
     marriage: Marriage | None = None
@@ -97,7 +97,7 @@ class Form(Body):
 class Mark(Body):
     """A wrong field of a returned form."""
 
-    pointer: Text(100)  # type: ignore[valid-type]
+    pointer: Annotated[str, Text(100)]
     note: Note
 
 

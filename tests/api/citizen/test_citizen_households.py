@@ -95,7 +95,7 @@ async def test_what_cannot_be_true_is_refused_at_its_place(change, pointer):
 
 
 async def test_one_registers_a_household_that_one_belongs_to():
-    wife, husband = couple()
+    wife, _ = couple()
     other_wife, other_husband = couple()
     answer = await (await bound(wife)).post("/citizen/v1/households", json=form(other_wife, other_husband))
     assert answer.json()["errors"][0]["pointer"] == "/members"
