@@ -12,6 +12,7 @@ from typing import Annotated, TypeVar
 import pyotp
 import typer
 import uvicorn
+from pydantic import ValidationError
 from rich.console import Console
 from rich.table import Table
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -23,7 +24,7 @@ from app.access import Actor
 from app.models.identity import STAFF_ROLES, Role
 from app.models.partners import Algorithm
 from app.services import partners, reference_data, staff
-from app.settings import settings
+from app.settings import complaints, settings
 
 # The embedded server's folder library warns about desktop sessions.
 warnings.filterwarnings("ignore", message=".*XDG_RUNTIME_DIR.*")
@@ -120,6 +121,7 @@ def serve(
     workers: Annotated[int, typer.Option(min=1, max=64, help="Processes.")] = 1,
 ) -> None:
     """Serve the four doors."""
+    in_transaction(schema.require_head)
     uvicorn.run("app.main:asgi", factory=True, host=host, port=port, workers=workers, log_config=None)
 
 
@@ -132,12 +134,11 @@ def worker() -> None:
         for name in (signal.SIGINT, signal.SIGTERM):
             asyncio.get_running_loop().add_signal_handler(name, stop.set)
         engine = db.connect(settings(), url)
-        await schema.require_current(engine)
         await jobs.run(url, stop)
         await engine.dispose()
 
+    in_transaction(schema.require_head)
     logs.configure()
-    crypto.use(crypto.SettingsKeys(settings()))
     asyncio.run(run())
 
 
@@ -202,4 +203,11 @@ def openapi_export(folder: Annotated[Path, typer.Argument()] = Path("openapi")) 
 
 
 def main() -> None:
-    cli()
+    try:
+        cli()
+    except (ValidationError, schema.StaleSchema) as error:
+        lines = complaints(error) if isinstance(error, ValidationError) else [str(error)]
+        console.print(
+            "[red]Refusing to start:[/]", *(f"  {line}" for line in lines), sep="\n", highlight=False
+        )
+        raise SystemExit(1) from error

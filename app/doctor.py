@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from datetime import datetime
 
+from pydantic import ValidationError
 from rich.console import Console
 from sqlalchemy import select, text
 from sqlalchemy.exc import SQLAlchemyError
@@ -11,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app import clock, crypto, db, embedded, schema
 from app.models.households import Person
-from app.settings import Settings, settings
+from app.settings import Settings, complaints, settings
 
 OLDEST_POSTGRES = 160000
 MOST_SKEW_SECONDS = 2.0
@@ -24,8 +25,12 @@ def report(console: Console) -> bool:
     """Print every finding; True if all is well."""
     try:
         config = settings()
-    except ValueError as error:
-        console.print(f"[red]✗[/] settings: {error}")
+    except ValidationError as error:
+        for complaint in complaints(error):
+            console.print(
+                f"[red]✗[/] settings: {complaint}\n  → docs/operating.md lists every setting", highlight=False
+            )
+        console.print("  → docs/operating.md lists every setting")
         return False
     findings = asyncio.run(_findings(config))
     for what, well, mend in findings:

@@ -4,7 +4,7 @@ from functools import cache
 from pathlib import Path
 from typing import Literal, Self
 
-from pydantic import Field, SecretStr, model_validator
+from pydantic import Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -15,7 +15,9 @@ DEVELOPMENT_SECRET = "development-only-secret-not-for-production"  # noqa: S105
 
 
 class Settings(BaseSettings):
-    model_config = SettingsConfigDict(env_prefix="NUANXIN_", frozen=True, extra="ignore")
+    model_config = SettingsConfigDict(
+        env_prefix="NUANXIN_", frozen=True, extra="ignore", hide_input_in_errors=True
+    )
 
     environment: Literal["development", "production"] = "development"
     sandbox: bool = Field(True, description="Serve the local stand-in for WeChat; development only")
@@ -47,7 +49,7 @@ class Settings(BaseSettings):
     @model_validator(mode="after")
     def _safe_in_production(self) -> Self:
         if self.environment == "production" and (problems := self.unsafe()):
-            raise ValueError("refusing to start in production: " + "; ".join(problems))
+            raise ValueError("; ".join(problems))
         return self
 
     def unsafe(self) -> list[str]:
@@ -78,3 +80,14 @@ class Settings(BaseSettings):
 @cache
 def settings() -> Settings:
     return Settings()
+
+
+def complaints(error: ValidationError) -> list[str]:
+    """What is wrong with the settings, one line each, without their values."""
+    return [
+        line
+        for item in error.errors(include_input=False)
+        for line in f"{'.'.join(map(str, item['loc']))} {item['msg'].removeprefix('Value error, ')}".strip().split(
+            "; "
+        )
+    ]
