@@ -6,6 +6,7 @@ import os
 import signal
 import warnings
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, TypeVar
 
@@ -76,7 +77,9 @@ def run_demo(port: Port = 8000) -> None:
         in_transaction(reference_data.load)
         in_transaction(demo.seed)
     introduce(port)
-    asyncio.run(serve_with_worker(port, url))
+    with suppress(KeyboardInterrupt):  # uvicorn hands the signal on when it has shut down
+        asyncio.run(serve_with_worker(port, url))
+    console.print("Stopped.")
 
 
 def introduce(port: int) -> None:

@@ -1,5 +1,8 @@
 """The PostgreSQL that runs when no database is configured: real, local, data kept in a folder of the project."""
 
+import json
+from pathlib import Path
+
 from app.settings import Settings
 
 
@@ -13,7 +16,17 @@ def url(settings: Settings) -> str:
 
     folder = settings.data_dir / "postgres"
     folder.parent.mkdir(parents=True, exist_ok=True)
+    _forget_the_dead(folder / ".handle_pids.json")
     server = get_server(folder)
     if "nuanxin" not in server.psql("SELECT datname FROM pg_database"):
         server.psql("CREATE DATABASE nuanxin")
     return str(server.get_uri("nuanxin"))
+
+
+def _forget_the_dead(users: Path) -> None:
+    """The library counts the processes that use a server, but not that one of them was killed."""
+    import psutil
+
+    if users.exists():
+        alive = [pid for pid in json.loads(users.read_text()) if psutil.pid_exists(pid)]
+        users.write_text(json.dumps(alive))

@@ -92,6 +92,8 @@ async def book(db: AsyncSession, actor: Actor, *, key: Key, slot_id: uuid.UUID) 
                 await idempotency.check(db, actor, key)
                 return await fetch(db, actor, Appointment, key.id)
             case "not_qualified":
+                # Gives the connection back: a rush of those who hold one and wait for another would not move.
+                await db.commit()
                 await _qualify(actor, slot_id)
             case "consent_required":
                 await _require_consents(db, actor, slot_id)
