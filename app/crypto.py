@@ -35,10 +35,13 @@ class SettingsKeys:
         self._index = settings.index_key.get_secret_value().encode()
         if not all(1 <= v <= 255 and len(k) == 16 for v, k in self._fields.items()) or not self._fields:
             raise ValueError("NUANXIN_FIELD_KEYS: versions 1 to 255, each key 32 hex digits")
+        self._current = settings.field_key_version or max(self._fields)
+        if self._current not in self._fields:
+            raise ValueError("NUANXIN_FIELD_KEY_VERSION names no key of NUANXIN_FIELD_KEYS")
 
     @property
     def current(self) -> int:
-        return max(self._fields)
+        return self._current
 
     def field_key(self, version: int) -> bytes:
         return self._fields[version]

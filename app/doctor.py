@@ -12,6 +12,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app import clock, crypto, db, embedded, schema
 from app.models.households import Person
+from app.models.partners import PartnerKey
+from app.models.staff import StaffAccount
 from app.settings import Settings, complaints, settings
 
 OLDEST_POSTGRES = 160000
@@ -88,11 +90,14 @@ async def _database(session: AsyncSession) -> AsyncIterator[Finding]:
 
 
 async def _stored_data(session: AsyncSession) -> Finding:
-    """The newest and the oldest person open with the keys at hand."""
-    for order in (Person.id.asc(), Person.id.desc()):
-        person = await session.scalar(select(Person).order_by(order).limit(1))
+    """The newest and the oldest of each kind of secret open with the keys at hand."""
+    for model, field in ((Person, "document_number"), (PartnerKey, "secret"), (StaffAccount, "totp_secret")):
+        ends = [
+            await session.scalar(select(model).order_by(order).limit(1))
+            for order in (model.id, model.id.desc())
+        ]
         try:
-            _ = person and person.document_number
+            _ = [getattr(row, field) for row in ends if row]
         except crypto.Undecryptable:
             mend = (
                 "a key version is missing from NUANXIN_FIELD_KEYS, or the database is of another installation"

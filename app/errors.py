@@ -162,7 +162,8 @@ class BadRequest(Problem):
 class Unavailable(Problem):
     status = 503
     zh, en = "服务暂时不可用", "The service is briefly unavailable"
-    do_zh, do_en = "请稍后重试,您的操作可以安全地重复提交", "Try again shortly; repeating the request is safe"
+    do_zh = "请稍后重试;使用同一请求编号重复提交是安全的"
+    do_en = "Try again shortly; with the same Idempotency-Key that is safe"
     headers: ClassVar[Mapping[str, str]] = {"Retry-After": "1"}
 
 

@@ -57,8 +57,11 @@ async def healthz() -> dict[str, str]:
 
 async def readyz() -> dict[str, str]:
     """The database answers, with the schema this code expects."""
-    async with db.begin() as session:
-        await schema.require_head(session)
+    try:
+        async with db.begin() as session:
+            await schema.require_head(session)
+    except schema.StaleSchema as stale:
+        raise errors.Unavailable from stale
     return {"status": "ready"}
 
 

@@ -19,7 +19,9 @@ class Settings(BaseSettings):
         env_prefix="NUANXIN_", frozen=True, extra="ignore", hide_input_in_errors=True
     )
 
-    environment: Literal["development", "production"] = "development"
+    environment: Literal["development", "production"] = Field(
+        "development", description="Production refuses defaults that are unsafe"
+    )
     sandbox: bool = Field(True, description="Serve the local stand-in for WeChat; development only")
     database_url: str | None = Field(None, description="postgresql://…; unset: the embedded PostgreSQL")
     database_pool: int = Field(10, ge=1, le=200, description="Connections per process")
@@ -33,16 +35,23 @@ class Settings(BaseSettings):
 
     field_keys: dict[int, SecretStr] = Field(
         {1: SecretStr(DEVELOPMENT_KEY)},
-        description='SM4 keys as JSON, version → 32 hex digits: {"1": "…", "2": "…"}; the highest encrypts',
+        description='SM4 keys as JSON, version → 32 hex digits: {"1": "…", "2": "…"}',
+    )
+    field_key_version: int | None = Field(
+        None, description="The key that encrypts; unset: the highest. Set it while a new key is rolled out"
     )
     index_key: SecretStr = Field(SecretStr(DEVELOPMENT_SECRET), description="HMAC-SM3 key of blind indexes")
     token_key: SecretStr = Field(SecretStr(DEVELOPMENT_SECRET), description="HMAC key of access tokens")
 
     wechat_base_url: str = Field("http://127.0.0.1:8000/sandbox/wechat", description="WeChat's API host")
-    wechat_appid: str = "wx0000000000000000"
-    wechat_secret: SecretStr = SecretStr(DEVELOPMENT_SECRET)
+    wechat_appid: str = Field("wx0000000000000000", description="The mini-program's app id")
+    wechat_secret: SecretStr = Field(
+        SecretStr(DEVELOPMENT_SECRET), description="The mini-program's app secret"
+    )
     wechat_reminder_template: str = Field("reminder-template", description="Subscription message template id")
-    wechat_miniprogram_state: Literal["developer", "trial", "formal"] = "developer"
+    wechat_miniprogram_state: Literal["developer", "trial", "formal"] = Field(
+        "developer", description="Which version of the mini-program a reminder opens"
+    )
 
     max_body_bytes: int = Field(1_000_000, ge=1_000, description="Larger request bodies get 413")
 

@@ -2,15 +2,16 @@
 
 import uuid
 from datetime import date
+from typing import Any
 
-from sqlalchemy import ARRAY, Uuid, cast, func, select
+from sqlalchemy import ARRAY, ColumnElement, Uuid, cast, exists, func, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app import clock
 from app.access import Actor, fetch, visible
 from app.errors import Conflict, Forbidden, NotFound
-from app.models.consents import Consent, ConsentNotice
+from app.models.consents import Consent, ConsentNotice, Purpose
 from app.models.households import Membership, Person, Relation
 from app.services import audit, idempotency, identity
 from app.services.idempotency import Key
@@ -115,6 +116,17 @@ async def missing(db: AsyncSession, people: list[uuid.UUID]) -> list[tuple[uuid.
         .where(~live.exists())
     )
     return [(row[0], row[1]) for row in await db.execute(query)]
+
+
+def agreed(person_id: Any, purpose: Purpose) -> ColumnElement[bool]:
+    """Whether this person agrees to the notice in force, as a condition."""
+    return exists().where(
+        Consent.person_id == person_id,
+        Consent.withdrawn_at.is_(None),
+        Consent.notice_id == ConsentNotice.id,
+        ConsentNotice.purpose == purpose,
+        ConsentNotice.retired_at.is_(None),
+    )
 
 
 async def require(db: AsyncSession, people: list[uuid.UUID], *, own: uuid.UUID | None = None) -> None:

@@ -14,7 +14,8 @@ from app.integrations import wechat
 from app.models.appointments import Appointment, AppointmentStatus, Clinic, HealthcareService
 from app.models.identity import ResidentAccount
 from app.models.messages import MessageCredit, MessageKind, MessageStatus, SubscriptionMessage
-from app.services import audit, queue, wechat_token
+from app.services import audit, idempotency, queue, wechat_token
+from app.services.idempotency import Key
 from app.settings import settings
 
 REMIND_BEFORE = timedelta(hours=24)
@@ -23,8 +24,12 @@ BATCH = 500
 JOB = "send_message"
 
 
-async def add_credit(db: AsyncSession, actor: Actor, *, kind: MessageKind) -> int:
-    """The resident tapped "allow" once: one more message of this kind may be sent."""
+async def add_credit(db: AsyncSession, actor: Actor, *, key: Key, kind: MessageKind) -> int:
+    """The resident tapped "allow" once: one more message of this kind may be sent. Returns how many may."""
+    if not await idempotency.claim(db, actor, key):
+        query = select(MessageCredit.remaining)
+        known = query.where(MessageCredit.account_id == actor.account_id, MessageCredit.kind == kind)
+        return await db.scalar(known) or 0
     values = {"account_id": actor.account_id, "kind": kind, "remaining": 1}
     one_more = {"remaining": func.least(MessageCredit.remaining + 1, 20)}
     statement = (

@@ -1,9 +1,11 @@
 """Types of text that may enter: bounded, no control characters, no halves of surrogate pairs."""
 
+import re
 from dataclasses import dataclass
+from datetime import date
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, StringConstraints
+from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, StringConstraints
 from pydantic_core import CoreSchema
 from pydantic_core.core_schema import no_info_after_validator_function, str_schema
 
@@ -29,6 +31,24 @@ class Text:
 Line = Annotated[str, Text(100)]
 Note = Annotated[str, Text(1000)]
 RegionCode = Annotated[str, StringConstraints(pattern=r"^[0-9]{12}$")]
+
+
+def _written(value: object) -> object:
+    """Pydantic would read 7 and "7" as seconds of 1970."""
+    if isinstance(value, date) or (isinstance(value, str) and re.match(r"\s*[0-9]{4}-", value)):
+        return value
+    raise ValueError("a date is written YYYY-MM-DD, a moment as in RFC 3339")
+
+
+def _in_range(value: date) -> date:
+    """Far enough from the ends of the calendar that neither a time zone nor a period steps over them."""
+    if not 1800 <= value.year <= 2200:
+        raise ValueError("the year must lie between 1800 and 2200")
+    return value
+
+
+Day = Annotated[date, BeforeValidator(_written), AfterValidator(_in_range)]
+Moment = Annotated[AwareDatetime, BeforeValidator(_written), AfterValidator(_in_range)]
 
 
 class Body(BaseModel):

@@ -1,5 +1,6 @@
 """Reminders: queued once, sent at most once, never after a cancellation, never without consent."""
 
+import uuid
 from datetime import timedelta
 
 import pytest
@@ -11,6 +12,7 @@ from app.models.appointments import Appointment, AppointmentStatus
 from app.models.identity import ResidentAccount, Role
 from app.models.messages import MessageCredit, MessageKind, MessageStatus, SubscriptionMessage
 from app.services import messages
+from app.services.idempotency import Key
 from tests.factories.appointments import attended
 from tests.residents import control
 
@@ -26,7 +28,9 @@ async def appointment(session):
     row.status, row.starts_at = AppointmentStatus.BOOKED, clock.now() + timedelta(hours=20)
     row.ends_at = row.starts_at + timedelta(hours=1)
     await session.commit()
-    await messages.add_credit(session, Actor(Role.RESIDENT, id=row.account_id), kind=KIND)
+    await messages.add_credit(
+        session, Actor(Role.RESIDENT, id=row.account_id), key=Key(uuid.uuid4(), b"tap"), kind=KIND
+    )
     await session.commit()
     openid = await session.scalar(select(ResidentAccount.openid).where(ResidentAccount.id == row.account_id))
     await control("consent", {"openid": openid, "template_id": "reminder-template", "count": 1})

@@ -1,7 +1,7 @@
 """Services, whether one is eligible and why, slots, booking."""
 
 import uuid
-from datetime import date, datetime
+from datetime import datetime
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
@@ -9,6 +9,7 @@ from fastapi import APIRouter, Query
 from app.access import Actor, Permission
 from app.api.deps import (
     Body,
+    Day,
     Db,
     IdempotencyKey,
     Line,
@@ -104,7 +105,7 @@ async def list_slots(
     actor: Annotated[Actor, resident_may(Permission.SLOT_READ)],
     page: Paging,
     service: ServiceCode,
-    on: date | None = None,
+    on: Day | None = None,
     region_code: Annotated[RegionCode | None, Query()] = None,
 ) -> dict[str, Any]:
     """Coming slots in time order, full ones too: a place may come free."""

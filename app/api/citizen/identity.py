@@ -1,14 +1,14 @@
 """Signing in with WeChat, binding one's identity, one's sign-ins."""
 
 import uuid
-from datetime import date, datetime
+from datetime import datetime
 from typing import Annotated
 
 from fastapi import APIRouter
 from pydantic import Field
 
 from app.access import Actor, Permission
-from app.api.deps import Body, Db, Line, Text, View, example, resident_may
+from app.api.deps import Body, Day, Db, Line, Text, View, example, resident_may
 from app.crypto import mask_document, mask_name, mask_phone
 from app.errors import NotFound, TooMany, Unauthenticated, Unavailable, problems
 from app.models.households import DocumentKind, Person, Sex
@@ -47,7 +47,7 @@ class Bind(Body):
     document_kind: DocumentKind = DocumentKind.RESIDENT_ID
     document_number: Annotated[str, Text(30), Field(examples=["11010519491231002X"])]
     phone_code: Annotated[str, Text(200), Field(description="getPhoneNumber 返回的 code")]
-    birth_date: date | None = None
+    birth_date: Day | None = None
     sex: Sex | None = None
 
 

@@ -8,8 +8,20 @@ from fastapi import APIRouter
 
 from app import clock
 from app.access import Actor, Permission
-from app.api.deps import Body, Db, IdempotencyKey, Listing, Paging, Text, View, example, listing, partner_may
-from app.api.staff.appointments import PublishedSlot, ScheduledAppointment
+from app.api.deps import (
+    Body,
+    Day,
+    Db,
+    IdempotencyKey,
+    Listing,
+    Paging,
+    Text,
+    View,
+    example,
+    listing,
+    partner_may,
+)
+from app.api.staff.appointments import ClinicView, PublishedSlot, ScheduledAppointment
 from app.errors import NotFound, WrongState, problems
 from app.models.appointments import AppointmentStatus
 from app.models.households import DocumentKind, Sex
@@ -65,6 +77,33 @@ async def publish_slot(
     return PublishedSlot.model_validate(await slots.publish(db, actor, key=key, new=body))
 
 
+@router.get("/clinics", summary="服务点 Clinics", response_model=Listing[ClinicView])
+async def list_clinics(
+    db: Db, actor: Annotated[Actor, partner_may(Permission.SLOT_READ)], page: Paging
+) -> dict[str, Any]:
+    after = page.after(uuid.UUID)
+    rows = await slots.clinics(db, actor, after=after[0] if after else None, limit=page.limit + 1)
+    return listing(rows, page, lambda row: (row.id,))
+
+
+@router.get("/slots", summary="当日号源 The day's slots", response_model=Listing[PublishedSlot])
+async def day_slots(
+    db: Db, actor: Annotated[Actor, partner_may(Permission.SLOT_READ)], page: Paging, on: Day | None = None
+) -> dict[str, Any]:
+    """Today's without `on`, with how many places are taken."""
+    after = page.after(datetime.fromisoformat, uuid.UUID)
+    rows = await slots.of_day(db, actor, on=on or clock.today(), after=after, limit=page.limit + 1)
+    return listing(rows, page, lambda row: (row.starts_at.isoformat(), row.id))
+
+
+@router.post("/slots/{id}/close", summary="停止预约 Close a slot", responses=problems(NotFound, WrongState))
+async def close_slot(
+    db: Db, actor: Annotated[Actor, partner_may(Permission.SLOT_PUBLISH)], id: uuid.UUID
+) -> PublishedSlot:
+    """No further bookings; those made stand."""
+    return PublishedSlot.model_validate(await slots.close(db, actor, id=id))
+
+
 @router.get(
     "/appointments", summary="当日预约 The day's appointments", response_model=Listing[ScheduledAppointment]
 )
@@ -72,7 +111,7 @@ async def day_schedule(
     db: Db,
     actor: Annotated[Actor, partner_may(Permission.APPOINTMENT_READ)],
     page: Paging,
-    on: date | None = None,
+    on: Day | None = None,
 ) -> dict[str, Any]:
     """Today's without `on`; names masked until check-in."""
     after = page.after(datetime.fromisoformat, uuid.UUID)

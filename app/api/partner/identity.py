@@ -12,7 +12,7 @@ from app.api.deps import Db, View, partner_may
 from app.models.partners import Algorithm
 from app.services import partners
 
-router = APIRouter(tags=["Identity"])
+router = APIRouter(tags=["身份 identity"])
 
 
 class CallerView(View):

@@ -25,7 +25,7 @@ from app.api.deps import (
 from app.models.identity import Role
 from app.services import idempotency, staff
 
-router = APIRouter(prefix="/accounts", tags=["Accounts"])
+router = APIRouter(prefix="/accounts", tags=["账号 accounts"])
 Manager = Annotated[Actor, staff_may(Permission.STAFF_MANAGE)]
 NewUsername = Annotated[str, StringConstraints(to_lower=True, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{2,49}$")]
 

@@ -13,7 +13,7 @@ from app.api.deps import Body, Db, RegionCode, Text, View, example, staff_may
 from app.models.identity import Role
 from app.services import sign_ins, staff
 
-router = APIRouter(tags=["Identity"])
+router = APIRouter(tags=["身份 identity"])
 Own = Annotated[Actor, staff_may(Permission.OWN_ACCOUNT)]
 Username = Annotated[str, Text(50)]
 Password = Annotated[str, Text(200)]
@@ -46,7 +46,7 @@ class ConfirmBody(Body):
     model_config = example(
         username="village_worker",
         password="K7QM-2F9X-0R4T-8WZC",
-        code="123456",
+        totp="123456",
         new_password="a long phrase of one's own",
     )
 
@@ -186,7 +186,7 @@ async def change_password(body: PasswordBody, db: Db, actor: Own) -> None:
     await staff.change_password(db, actor, current=body.current_password, new=body.new_password)
 
 
-@router.get("/me/sign-ins", summary="我的登录设备 My sign-ins", response_model=list[SignInView])
+@router.get("/sign-ins", summary="我的登录设备 My sign-ins", response_model=list[SignInView])
 async def my_sign_ins(db: Db, actor: Own) -> list[SignInView]:
     """The live ones, newest first; one hundred at most."""
     return [
@@ -198,8 +198,8 @@ async def my_sign_ins(db: Db, actor: Own) -> list[SignInView]:
     ]  # fmt: skip
 
 
-@router.post(
-    "/me/sign-ins/{sign_in_id}/revoke",
+@router.delete(
+    "/sign-ins/{sign_in_id}",
     summary="下线设备 End a sign-in",
     status_code=204,
     responses=errors.problems(errors.NotFound),

@@ -25,7 +25,7 @@ from app.api.deps import (
 from app.models.partners import Algorithm
 from app.services import idempotency, partners, staff
 
-router = APIRouter(prefix="/organizations", tags=["Partners"])
+router = APIRouter(prefix="/organizations", tags=["合作医院 partners"])
 Manager = Annotated[Actor, staff_may(Permission.PARTNER_MANAGE)]
 
 

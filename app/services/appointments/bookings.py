@@ -4,7 +4,7 @@ import uuid
 from datetime import date, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import func, select, text, update
+from sqlalchemy import case, func, select, text, true, update
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import aliased
@@ -23,7 +23,9 @@ from app.models.appointments import (
     HealthcareService,
     Slot,
 )
+from app.models.consents import Purpose
 from app.models.households import Person
+from app.models.identity import Role
 from app.services import audit, consents, eligibility, idempotency, identity
 from app.services.appointments.slots import day
 from app.services.idempotency import Key
@@ -178,7 +180,7 @@ async def cancel(db: AsyncSession, actor: Actor, *, id: uuid.UUID, reason: str |
 
 async def check_in(db: AsyncSession, actor: Actor, *, code: str) -> tuple[Appointment, list[Person]]:
     """Arrival by the code that the couple shows, on the day. The hospital now learns who they are, if they
-    still agree to that (PIPL art. 23)."""
+    still agree to that (PIPL art. 23). Checking in again shows them again: the first answer may be lost."""
     query = select(Appointment).where(Appointment.code == code, visible(actor, Appointment))
     appointment = await db.scalar(query)
     if appointment is None:
@@ -188,8 +190,9 @@ async def check_in(db: AsyncSession, actor: Actor, *, code: str) -> tuple[Appoin
         raise NotToday
     ids = [person for person in (appointment.person_id, appointment.spouse_id) if person is not None]
     await consents.require(db, ids)
-    late = "no_show withdrawn: arrived the same day" if appointment.status is S.NO_SHOW else None
-    appointment = await step(db, actor, appointment=appointment, to=S.ARRIVED, reason=late)
+    if appointment.status is not S.ARRIVED:
+        late = "no_show withdrawn: arrived the same day" if appointment.status is S.NO_SHOW else None
+        appointment = await step(db, actor, appointment=appointment, to=S.ARRIVED, reason=late)
     await audit.record(
         db, actor, "read_unmasked", "appointment", appointment.id, people=ids, purpose="appointment"
     )
@@ -211,11 +214,23 @@ async def schedule(
     db: AsyncSession, actor: Actor, *, on: date, after: tuple[datetime, uuid.UUID] | None, limit: int
 ) -> list[dict[str, Any]]:
     """The day's appointments that the actor may see, in time order, names masked; without the code, which is
-    the couple's own key to check-in."""
+    the couple's own key to check-in. A hospital reads no name of somebody who no longer agrees to that."""
     start, end = day(on)
     spouse = aliased(Person)
+
+    def shown(person: Any) -> Any:
+        return (
+            consents.agreed(person.id, Purpose.SHARE_WITH_HOSPITAL) if actor.role is Role.PARTNER else true()
+        )
+
     query = (
-        select(Appointment, Person.name, spouse.name, HealthcareService.code, Clinic.name)
+        select(
+            Appointment,
+            case((shown(Person), Person.name)),
+            case((shown(spouse), spouse.name)),
+            HealthcareService.code,
+            Clinic.name,
+        )
         .join(Person, Person.id == Appointment.person_id)
         .outerjoin(spouse, spouse.id == Appointment.spouse_id)
         .join(HealthcareService, HealthcareService.id == Appointment.service_id)

@@ -4,19 +4,19 @@ import uuid
 from datetime import date, datetime, time, timedelta
 from typing import Annotated
 
-from pydantic import AwareDatetime, Field
+from pydantic import Field
 from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app import clock
 from app.access import Actor, fetch, region_bounds, visible, within
-from app.errors import Conflict, Forbidden, Invalid
+from app.errors import Conflict, Forbidden, Invalid, WrongState
 from app.models.appointments import Clinic, HealthcareService, Slot, SlotStatus
 from app.models.partners import Organization
 from app.services import audit, idempotency, regions
 from app.services.appointments import catalogue
 from app.services.idempotency import Key
-from app.services.plain import Body, Line, RegionCode, Text, example
+from app.services.plain import Body, Line, Moment, RegionCode, Text, example
 
 FURTHEST = timedelta(days=366)
 
@@ -53,10 +53,10 @@ class NewSlot(Body):
 
     clinic_id: uuid.UUID
     service_code: Line
-    starts_at: AwareDatetime
-    ends_at: AwareDatetime
+    starts_at: Moment
+    ends_at: Moment
     capacity: Annotated[int, Field(ge=1, le=10_000)]
-    opens_at: AwareDatetime
+    opens_at: Moment
 
 
 async def open_clinic(db: AsyncSession, actor: Actor, *, key: Key, new: NewClinic) -> Clinic:
@@ -99,6 +99,35 @@ def _check_times(new: NewSlot) -> None:
         raise Invalid.at("/ends_at", "须晚于开始时间且不超过一天", "must follow the start within a day")
     if not now - FURTHEST < new.opens_at < new.starts_at:
         raise Invalid.at("/opens_at", "须早于开始时间", "must come before the start")
+
+
+async def clinics(db: AsyncSession, actor: Actor, *, after: uuid.UUID | None, limit: int) -> list[Clinic]:
+    """The hospital's own, or those of the worker's region; oldest first."""
+    query = select(Clinic).where(visible(actor, Clinic)).order_by(Clinic.id).limit(limit)
+    if after is not None:
+        query = query.where(Clinic.id > after)
+    return list(await db.scalars(query))
+
+
+async def of_day(
+    db: AsyncSession, actor: Actor, *, on: date, after: tuple[datetime, uuid.UUID] | None, limit: int
+) -> list[Slot]:
+    """A day's slots with how many places are taken, for those who publish them."""
+    start, end = day(on)
+    query = select(Slot).where(visible(actor, Slot), Slot.starts_at >= start, Slot.starts_at < end)
+    if after is not None:
+        query = query.where(func.row(Slot.starts_at, Slot.id) > func.row(*after))
+    return list(await db.scalars(query.order_by(Slot.starts_at, Slot.id).limit(limit)))
+
+
+async def close(db: AsyncSession, actor: Actor, *, id: uuid.UUID) -> Slot:
+    """No further bookings; those made stand."""
+    slot = await fetch(db, actor, Slot, id, lock=True)
+    if slot.status not in {SlotStatus.OPEN, SlotStatus.CLOSED}:
+        raise WrongState(status_now=slot.status)
+    slot.status = SlotStatus.CLOSED
+    await audit.record(db, actor, "close", "slot", slot.id)
+    return slot
 
 
 async def search(

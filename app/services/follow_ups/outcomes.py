@@ -1,12 +1,11 @@
 """What may come of a follow-up, one form for each kind: codes and dates, no free text, never foetal sex."""
 
-from datetime import date
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
 from app.models.follow_ups import FollowUpKind
-from app.services.plain import Body
+from app.services.plain import Body, Day
 
 
 class ResultTold(Body):
@@ -18,7 +17,7 @@ class ResultTold(Body):
 class Counselling(Body):
     kind: Literal[FollowUpKind.COUNSELLING]
     attended: bool
-    held_on: date | None = None
+    held_on: Day | None = None
     advice: Literal["none", "improve_habits", "treat_first", "monitor", "prenatal_diagnosis", "not_advised"]
 
 
@@ -27,7 +26,7 @@ class Referral(Body):
 
     kind: Literal[FollowUpKind.REFERRAL]
     reached: Literal["informed", "refused", "referred", "seen", "diagnosed"]
-    seen_on: date | None = None
+    seen_on: Day | None = None
 
 
 Yes = Literal["yes", "no", "unknown"]
@@ -39,7 +38,7 @@ class EarlyPregnancy(Body):
 
     kind: Literal[FollowUpKind.EARLY_PREGNANCY]
     result: Literal["pregnant", "not_pregnant", "lost"]
-    last_menstrual_period: date | None = None
+    last_menstrual_period: Day | None = None
     folic_acid: Annotated[int, Field(ge=0, le=3)] | None = None
     smoking_or_alcohol: Yes | None = None
     harmful_factors: Annotated[
@@ -62,7 +61,7 @@ class PregnancyOutcome(Body):
 
     kind: Literal[FollowUpKind.OUTCOME]
     result: Literal["delivered", "lost", "not_yet"]
-    delivered_on: date | None = None
+    delivered_on: Day | None = None
 
     @model_validator(mode="after")
     def _dated(self) -> Self:

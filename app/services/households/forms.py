@@ -1,6 +1,5 @@
 """What a family writes about itself, and whether it can be true."""
 
-from datetime import date
 from typing import Annotated
 
 from pydantic import Field, model_validator
@@ -11,7 +10,7 @@ from app import clock
 from app.errors import Invalid
 from app.models.households import CategoryDefinition, DocumentKind, FamilyType, HukouType, Relation, Sex
 from app.services import documents, regions
-from app.services.plain import Body, Line, Note, RegionCode, Text, example
+from app.services.plain import Body, Day, Line, Note, RegionCode, Text, example
 
 Phone = Annotated[str, Field(pattern=r"^1[3-9][0-9]{9}$")]
 Place = Annotated[int, Field(ge=0, le=19)]
@@ -22,11 +21,11 @@ class Member(Body):
     name: Line
     document_kind: DocumentKind = DocumentKind.RESIDENT_ID
     document_number: Annotated[str, Text(30)]
-    birth_date: date | None = None
+    birth_date: Day | None = None
     sex: Sex | None = None
     hukou_region_code: RegionCode
     hukou_type: HukouType
-    resident_since: date
+    resident_since: Day
     phone: Phone | None = None
 
 
@@ -35,7 +34,7 @@ class Marriage(Body):
 
     wife: Place
     husband: Place
-    since: date
+    since: Day
     plans_pregnancy: bool
 
 
@@ -45,7 +44,7 @@ class ClaimedCategory(Body):
     code: Line
     member: Place | None = None
     evidence: Note
-    since: date
+    since: Day
 
 
 class Form(Body):

@@ -4,11 +4,11 @@ import re
 import unicodedata
 import uuid
 from collections.abc import Iterator, Mapping
-from datetime import datetime, timedelta
+from datetime import timedelta
 from decimal import Decimal
 from typing import Annotated
 
-from pydantic import AfterValidator, AwareDatetime, Field, PlainValidator, StringConstraints
+from pydantic import Field, PlainValidator, StringConstraints
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -17,7 +17,7 @@ from app.errors import Invalid
 from app.models.appointments import AppliesTo, Appointment, ObservationDefinition, ServiceItem, ValueType
 from app.models.households import Person, Sex
 from app.models.results import Interpretation, ReportStatus, RiskClass
-from app.services.plain import Body, example
+from app.services.plain import Body, Moment, example
 
 LARGEST = 1_000_000_000
 #: A hospital's clock may run ahead of ours by this much.
@@ -39,12 +39,6 @@ def _value(value: object) -> Decimal | str:
     return _number(value)
 
 
-def _in_range(moment: datetime) -> datetime:
-    if not 1900 <= moment.year <= 2200:
-        raise ValueError("the year must lie between 1900 and 2200")
-    return moment
-
-
 Conclusion = Annotated[
     str,
     StringConstraints(
@@ -59,7 +53,6 @@ AppointmentCode = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9-]{1,40}
 Unit = Annotated[str, StringConstraints(pattern=r"^[!-~]{1,20}$")]
 CodeValue = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_+-]{1,60}$")]
 Value = Annotated[Decimal | str, PlainValidator(_value, json_schema_input_type=BoundedNumber | CodeValue)]
-Moment = Annotated[AwareDatetime, AfterValidator(_in_range)]
 
 
 class PostedObservation(Body):

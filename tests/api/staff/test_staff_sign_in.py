@@ -147,10 +147,10 @@ async def test_a_worker_who_is_disabled_loses_access_at_once(session: AsyncSessi
 async def test_a_worker_ends_the_sign_in_of_a_lost_phone(session: AsyncSession) -> None:
     worker = await a_worker(session, Role.VILLAGE_WORKER)
     phone, desk = await signed_in(worker), await signed_in(worker, step=1)
-    listed = (await desk.get(f"{DOOR}/me/sign-ins")).json()
+    listed = (await desk.get(f"{DOOR}/sign-ins")).json()
     lost = next(row for row in listed if not row["current"])
     assert len(listed) == 2
-    assert (await desk.post(f"{DOOR}/me/sign-ins/{lost['id']}/revoke")).status_code == 204
+    assert (await desk.delete(f"{DOOR}/sign-ins/{lost['id']}")).status_code == 204
     assert (await phone.get(f"{DOOR}/me")).status_code == 401
     assert (await desk.get(f"{DOOR}/me")).status_code == 200
 
@@ -165,7 +165,7 @@ async def test_somebody_elses_sign_in_does_not_exist(session: AsyncSession) -> N
     theirs = await pair_of(await a_worker(session, Role.VILLAGE_WORKER))
     sign_in_id = tokens.read_access(DOOR, theirs["access_token"]).sign_in_id
     caller = await staff_client(session, Role.COUNTY_ADMINISTRATOR)
-    assert problem(await caller.post(f"{DOOR}/me/sign-ins/{sign_in_id}/revoke")) == "not-found"
+    assert problem(await caller.delete(f"{DOOR}/sign-ins/{sign_in_id}")) == "not-found"
 
 
 async def test_changing_the_password_asks_for_the_current_one(session: AsyncSession) -> None:
