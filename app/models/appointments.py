@@ -176,8 +176,8 @@ class Appointment(Base):
         Index("ix_appointment_person_id", "person_id", "id"),
         Index("ix_appointment_spouse_id", "spouse_id", "id"),
         Index("ix_appointment_clinic_id_starts_at", "clinic_id", "starts_at", "id"),
-        Index("ix_appointment_region_code", "region_code", "id"),
-        Index("ix_appointment_starts_at_booked", "starts_at", postgresql_where=text("status = 'booked'")),
+        # A day is a small part of an association's appointments: the region is filtered from it.
+        Index("ix_appointment_starts_at", "starts_at", "id"),
     )
 
     id: Mapped[uuid.UUID] = mapped_column(primary_key=True)

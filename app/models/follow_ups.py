@@ -5,7 +5,7 @@ from datetime import date, datetime
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import ForeignKey, Identity, Index, UniqueConstraint
+from sqlalchemy import ForeignKey, Identity, Index, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.db import Base
@@ -34,7 +34,9 @@ class FollowUp(Base):
     __tablename__ = "follow_up"
     __table_args__ = (
         UniqueConstraint("report_id", "person_id", "kind"),
+        # A village reads its few by region, a county its many in the order of the due date.
         Index("ix_follow_up_region_code", "region_code", "due_on", "id"),
+        Index("ix_follow_up_due_on_live", "due_on", "id", postgresql_where=text("status IN ('open', 'in_progress')")),
         Index("ix_follow_up_person_id", "person_id", "id"),
     )
 

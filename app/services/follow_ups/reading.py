@@ -49,13 +49,10 @@ async def list_due(
     status: FollowUpStatus | None = None,
     overdue: bool | None = None,
 ) -> list[Due]:
-    """The follow-ups of the worker's region, the most urgent first; obsolete ones only when asked for."""
+    """What is to be done in the worker's region, the most urgent first; done and obsolete ones when asked for."""
     query = select(FollowUp, Person.name).join(Person, Person.id == FollowUp.person_id)
     query = query.where(visible(actor, FollowUp))
-    if status is None:
-        query = query.where(FollowUp.status != FollowUpStatus.OBSOLETE)
-    else:
-        query = query.where(FollowUp.status == status)
+    query = query.where(FollowUp.status.in_(LIVE) if status is None else FollowUp.status == status)
     if overdue is not None:
         late = FollowUp.status.in_(LIVE) & (FollowUp.due_on < clock.today())
         query = query.where(late if overdue else ~late)
