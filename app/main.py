@@ -1,5 +1,6 @@
 """Start reading here: settings, keys, the pool, the doors."""
 
+import gc
 import logging
 import time
 import uuid
@@ -133,4 +134,6 @@ class Frame:
 def asgi() -> ASGIApp:
     """For uvicorn's --factory."""
     logs.configure()
-    return create_app()
+    app = create_app()
+    gc.freeze()  # what start-up made stays: no later collection looks at it again
+    return app

@@ -36,8 +36,8 @@ def server(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Iterator
 
 def prepare(uri: str) -> None:
     """The template: every migration, the reference data, and no reason to flush to disk."""
-    asyncio.run(execute(uri, "ALTER SYSTEM SET fsync = off", "ALTER SYSTEM SET max_connections = 300"))
-    asyncio.run(execute(uri, "SELECT pg_reload_conf()", "CREATE DATABASE template_nuanxin"))
+    asyncio.run(execute(uri, "ALTER SYSTEM SET fsync = off", "SELECT pg_reload_conf()"))
+    asyncio.run(execute(uri, "CREATE DATABASE template_nuanxin"))
     template = of(uri, "template_nuanxin")
     schema.upgrade(template)
     asyncio.run(load(template))

@@ -10,6 +10,7 @@ from fastapi_offline import FastAPIOffline
 
 from app import errors
 from app.api import citizen, partner, public, staff
+from app.api.deps import Denied, record_denial
 
 TITLES = {
     "/citizen/v1": "暖心 · 居民 Citizen door",
@@ -67,6 +68,7 @@ def create_door(prefix: str) -> FastAPI:
     for router in DOORS[prefix]:
         door.include_router(router)
     errors.install(door)
+    door.add_exception_handler(Denied, record_denial)
 
     def openapi() -> dict[str, Any]:
         if door.openapi_schema is None:

@@ -7,11 +7,11 @@ import uuid
 from collections.abc import Awaitable, Callable
 from typing import Annotated, Any, Generic, TypeVar
 
-from fastapi import Depends, Header, Query, Request
+from fastapi import Depends, Header, Query, Request, Response
 from fastapi.params import Depends as DependsParam
 from pydantic import BaseModel, ConfigDict, Field
 
-from app import db
+from app import db, errors
 from app.access import Actor, Permission
 from app.errors import Forbidden, Invalid, Unauthenticated
 from app.services import audit, identity, partners, staff
@@ -139,16 +139,31 @@ async def _partner(request: Request, db: Db) -> Actor:
     return await partners.authenticate(db, signed)
 
 
+class Denied(Forbidden):
+    """The role has no such permission."""
+
+    def __init__(self, actor: Actor, permission: Permission) -> None:
+        super().__init__()
+        self.actor, self.permission = actor, permission
+
+    @classmethod
+    def slug(cls) -> str:
+        return Forbidden.slug()
+
+
+async def record_denial(request: Request, error: Exception) -> Response:
+    """The refusal has rolled the request back and given its connection back; its record has its own."""
+    assert isinstance(error, Denied)
+    async with db.begin() as own:
+        await audit.record(own, error.actor, "denied", error.permission)
+    return errors.response(request, error)
+
+
 def _may(door: Callable[..., Awaitable[Actor]]) -> Callable[[Permission], DependsParam]:
     def may(permission: Permission) -> DependsParam:
-        async def allowed(
-            request: Request, actor: Annotated[Actor, Depends(door, scope="function")]
-        ) -> Actor:
+        async def allowed(actor: Annotated[Actor, Depends(door, scope="function")]) -> Actor:
             if not actor.may(permission):
-                # The refusal rolls the request back, so its record has a transaction of its own.
-                async with db.begin() as own:
-                    await audit.record(own, actor, "denied", permission)
-                raise Forbidden
+                raise Denied(actor, permission)
             return actor
 
         allowed.permission = permission  # type: ignore[attr-defined]  # read by OpenAPI and the guards

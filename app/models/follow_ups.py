@@ -36,7 +36,12 @@ class FollowUp(Base):
         UniqueConstraint("report_id", "person_id", "kind"),
         # A village reads its few by region, a county its many in the order of the due date.
         Index("ix_follow_up_region_code", "region_code", "due_on", "id"),
-        Index("ix_follow_up_due_on_live", "due_on", "id", postgresql_where=text("status IN ('open', 'in_progress')")),
+        Index(
+            "ix_follow_up_due_on_live",
+            "due_on",
+            "id",
+            postgresql_where=text("status IN ('open', 'in_progress')"),
+        ),
         Index("ix_follow_up_person_id", "person_id", "id"),
     )
 

@@ -130,7 +130,8 @@ def agreed(person_id: Any, purpose: Purpose) -> ColumnElement[bool]:
 
 
 async def require(db: AsyncSession, people: list[uuid.UUID], *, own: uuid.UUID | None = None) -> None:
-    """ConsentRequired unless each of these has agreed to every notice in force."""
+    """ConsentRequired unless each of these has agreed to every notice in force. Whose is missing is told to
+    `own`, one of them, and to nobody else."""
     if gaps := await missing(db, people):
         raise ConsentRequired(
             notices=[
@@ -138,8 +139,8 @@ async def require(db: AsyncSession, people: list[uuid.UUID], *, own: uuid.UUID |
                     "notice_id": str(notice.id),
                     "purpose": notice.purpose,
                     "title": f"{notice.title_zh} / {notice.title_en}",
-                    "whose": "own" if person == own else "spouse",
                 }
+                | ({"whose": "own" if person == own else "spouse"} if own else {})
                 for person, notice in gaps
             ]
         )

@@ -55,7 +55,12 @@ _STEPS = {
     AppointmentStatus.CANCELLED: (AppointmentStatus.BOOKED, AppointmentStatus.CANCELLED),
     AppointmentStatus.NO_SHOW: (AppointmentStatus.BOOKED, AppointmentStatus.NO_SHOW),
 }
-_SEATED = {AppointmentStatus.BOOKED, AppointmentStatus.ARRIVED, AppointmentStatus.FULFILLED}
+_SEATED = {
+    AppointmentStatus.BOOKED,
+    AppointmentStatus.ARRIVED,
+    AppointmentStatus.FULFILLED,
+    AppointmentStatus.NO_SHOW,
+}
 
 
 @dataclass(frozen=True)

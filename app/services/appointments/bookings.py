@@ -132,7 +132,10 @@ async def _qualify(actor: Actor, slot_id: uuid.UUID) -> None:
         person_id = await identity.own_id(db, actor)
         explanation = await eligibility.settle(db, actor, service=service, person_id=person_id)
     if not explanation.eligible:
-        raise eligibility.NotEligible(criteria=explanation.failing())
+        failing = explanation.failing()
+        if [criterion["fact"] for criterion in failing] == ["services_this_cycle"]:
+            raise AlreadyBooked
+        raise eligibility.NotEligible(criteria=failing)
 
 
 async def _require_consents(db: AsyncSession, actor: Actor, slot_id: uuid.UUID) -> None:
