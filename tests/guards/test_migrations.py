@@ -1,0 +1,192 @@
+"""The database is what the models say, whichever way it came to be so."""
+
+import asyncio
+import re
+import sys
+from collections.abc import AsyncIterator
+from typing import Any
+
+import asyncpg
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from pgqueuer.adapters.drivers.asyncpg import AsyncpgDriver
+from pgqueuer.queries import Queries
+from sqlalchemy import Connection, Enum
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from app import schema
+from app.db import Base
+from app.settings import ROOT
+from tests.conftest import execute, of
+
+SQL = {
+    file.stem: file.read_text(encoding="utf-8") for file in (ROOT / "app" / "models" / "sql").glob("*.sql")
+}
+APPEND_ONLY = ("audit_event", "appointment_event", "household_event", "follow_up_event", "report_version")
+ENVIRONMENT = (ROOT / "migrations" / "env.py").read_text(encoding="utf-8")
+ADVISORY_LOCK = int(re.findall(r"ADVISORY_LOCK = ([\d_]+)", ENVIRONMENT)[0])
+
+
+def test_there_is_one_head() -> None:
+    assert len(ScriptDirectory.from_config(schema.config()).get_heads()) == 1
+
+
+def test_migrations_are_numbered_in_order() -> None:
+    script = ScriptDirectory.from_config(schema.config())
+    numbers = [revision.revision for revision in reversed(list(script.walk_revisions()))]
+    assert numbers == [f"{number:04}" for number in range(1, len(numbers) + 1)]
+
+
+async def test_the_models_and_the_database_do_not_differ(connection: AsyncConnection) -> None:
+    def differences(sync: Connection) -> list[Any]:
+        options = {"include_name": ours, "compare_server_default": True, "compare_type": True}
+        return compare_metadata(MigrationContext.configure(sync, opts=options), Base.metadata)
+
+    assert await connection.run_sync(differences) == [], 'make migration m="why"'
+
+
+def ours(name: str | None, kind: str, _parents: object) -> bool:
+    """As in migrations/env.py, which cannot be imported outside of a migration."""
+    return not (kind == "table" and name and name.startswith("pgqueuer"))
+
+
+def test_the_guard_leaves_out_what_migrations_leave_out() -> None:
+    rule = re.search(r"def ours.*?return (.*?)\n\n", ENVIRONMENT, re.DOTALL)
+    assert rule
+    assert rule[1] == 'not (kind == "table" and name and name.startswith("pgqueuer"))'
+
+
+@pytest.fixture
+async def database_itself(database: str) -> AsyncIterator[asyncpg.Connection]:
+    """Without our layers."""
+    connection = await asyncpg.connect(database)
+    yield connection
+    await connection.close()
+
+
+async def test_every_enum_column_accepts_its_own_values_and_no_others(
+    database_itself: asyncpg.Connection,
+) -> None:
+    rows = await database_itself.fetch(
+        "SELECT conrelid::regclass::text AS place, pg_get_constraintdef(oid) AS text "
+        "FROM pg_constraint WHERE contype = 'c'"
+    )
+    checks = [(row["place"], row["text"]) for row in rows]
+    columns = [
+        (table.name, column.name, set(column.type.enums))
+        for table in Base.metadata.tables.values()
+        for column in table.columns
+        if isinstance(column.type, Enum)
+    ]
+    assert columns
+    for table, column, values in columns:
+        found = [
+            set(re.findall(r"'([^']*)'::", text))
+            for place, text in checks
+            if place == table and re.match(rf"CHECK \(\(+{column}\)?::text = ", text)
+        ]
+        assert values in found, f"{table}.{column}: {sorted(values)} but the database has {found}"
+
+
+def body_of(text: str) -> str:
+    """Between the dollar quotes."""
+    return text.split("$$")[1]
+
+
+@pytest.mark.parametrize("function", sorted(SQL))
+async def test_each_sql_function_in_the_database_is_the_one_in_its_file(
+    function: str, database_itself: asyncpg.Connection
+) -> None:
+    bodies = await database_itself.fetch("SELECT prosrc FROM pg_proc WHERE proname = $1", function)
+    in_file = [body_of(SQL[function])]
+    assert [row["prosrc"] for row in bodies] == in_file, "a migration must install the text of the file again"
+
+
+async def test_no_sql_function_lives_in_the_database_alone(database_itself: asyncpg.Connection) -> None:
+    rows = await database_itself.fetch(
+        "SELECT proname FROM pg_proc WHERE pronamespace = current_schema()::regnamespace "
+        "AND proname NOT LIKE '%pgqueuer%' AND proname NOT LIKE 'f\\_%'"
+    )
+    assert {row["proname"] for row in rows} - set(SQL) == set()
+
+
+def test_every_table_called_append_only_is_guarded() -> None:
+    called = {
+        mapper.local_table.name  # type: ignore[attr-defined]
+        for mapper in Base.registry.mappers
+        if "append-only" in (mapper.class_.__doc__ or "").lower() or mapper.class_.__name__.endswith("Event")
+    }
+    assert called == set(APPEND_ONLY)
+
+
+@pytest.mark.parametrize("table", APPEND_ONLY)
+async def test_an_append_only_table_refuses_every_change(table: str, committed: str) -> None:
+    connection = await asyncpg.connect(committed)
+    await connection.execute("SET session_replication_role = replica")  # a row without what it refers to
+    columns = await connection.fetch(
+        "SELECT column_name, data_type FROM information_schema.columns WHERE table_name = $1 "
+        "AND is_nullable = 'NO' AND is_identity = 'NO' AND column_default IS NULL",
+        table,
+    )
+    blank = {
+        "uuid": "gen_random_uuid()", "timestamp with time zone": "now()", "bigint": "1", "bytea": "''",
+        "boolean": "false", "jsonb": "'{}'",
+    }  # fmt: skip
+    checks = await connection.fetch(
+        "SELECT pg_get_constraintdef(oid) AS text FROM pg_constraint WHERE contype = 'c' AND conrelid = $1::regclass",
+        table,
+    )
+    values = []
+    for column in columns:
+        name = column["column_name"]
+        allowed = [re.findall(r"'([^']*)'::", c["text"]) for c in checks if f"{name})" in c["text"]]
+        values.append(blank.get(column["data_type"], f"'{allowed[0][0]}'" if allowed else "'x'"))
+    names = ", ".join(column["column_name"] for column in columns)
+    await connection.execute(f"INSERT INTO {table} ({names}) VALUES ({', '.join(values)})")
+    await connection.execute("SET session_replication_role = origin")
+    some = columns[0]["column_name"]
+    for change in (
+        f"UPDATE {table} SET {some} = {some}",
+        f"DELETE FROM {table}",
+        f"TRUNCATE {table} CASCADE",
+    ):
+        with pytest.raises(asyncpg.RestrictViolationError, match="append-only"):
+            await connection.execute(change)
+    assert await connection.fetchval(f"SELECT count(*) FROM {table}") == 1
+    await connection.close()
+
+
+async def test_the_job_queue_has_the_tables_of_its_library(database_itself: asyncpg.Connection) -> None:
+    plan = await Queries(AsyncpgDriver(database_itself)).plan_upgrade()
+    assert not plan.statements, "a new migration must run what the library's upgrade would"
+
+
+async def waits(holder: asyncpg.Connection, runners: int) -> bool:
+    waiting = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
+    for _ in range(400):
+        if await holder.fetchval(waiting) == runners:
+            return True
+        await asyncio.sleep(0.05)
+    return False
+
+
+@pytest.mark.servers
+async def test_of_two_migrations_at_once_each_waits_its_turn(server: str, worker_id: str) -> None:
+    """However long that takes: the lock timeout of migrations is for tables."""
+    name = f"two_{worker_id}"
+    await execute(server, f"DROP DATABASE IF EXISTS {name} WITH (FORCE)", f"CREATE DATABASE {name}")
+    url = of(server, name)
+    holder = await asyncpg.connect(url)
+    await holder.execute("SELECT pg_advisory_lock($1)", ADVISORY_LOCK)
+    command = (sys.executable, "-c", f"from app import schema; schema.upgrade({url!r})")
+    runners = [await asyncio.create_subprocess_exec(*command, cwd=ROOT) for _ in range(2)]
+    assert await waits(holder, len(runners))
+    await asyncio.sleep(5.2)
+    assert await holder.fetchval("SELECT to_regclass('alembic_version')") is None, "nothing before its turn"
+    await holder.execute("SELECT pg_advisory_unlock($1)", ADVISORY_LOCK)
+    assert await asyncio.wait_for(asyncio.gather(*(runner.wait() for runner in runners)), 40) == [0, 0]
+    assert await holder.fetchval("SELECT version_num FROM alembic_version") == schema.head()
+    await holder.close()
+    await execute(server, f"DROP DATABASE {name} WITH (FORCE)")

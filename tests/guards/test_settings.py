@@ -1,0 +1,129 @@
+"""Production starts only with settings made for it, on a schema that this code knows."""
+
+import pytest
+from fastapi import FastAPI
+from pydantic import ValidationError
+from sqlalchemy.ext.asyncio import create_async_engine
+from sqlalchemy.pool import NullPool
+
+from app import schema
+from app.main import create_app, lifespan
+from app.settings import DEVELOPMENT_KEY, DEVELOPMENT_SECRET, Settings, settings
+from tests.conftest import driver, execute, of
+
+GOOD = {
+    "NUANXIN_ENVIRONMENT": "production",
+    "NUANXIN_SANDBOX": "false",
+    "NUANXIN_DATABASE_URL": "postgresql://nuanxin@db.internal/nuanxin",
+    "NUANXIN_REGION_CODE": "640100000000",
+    "NUANXIN_FIELD_KEYS": '{"1": "00112233445566778899aabbccddeeff"}',
+    "NUANXIN_INDEX_KEY": "an-index-key-of-32-characters-or-more",
+    "NUANXIN_TOKEN_KEY": "a-token-key-of-32-characters-or-more!",
+    "NUANXIN_WECHAT_SECRET": "a-wechat-secret-of-32-characters-too!",
+    "NUANXIN_WECHAT_BASE_URL": "https://wechat.example",
+}
+
+
+@pytest.fixture
+def environment(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+    """Set up for production."""
+    for name, value in GOOD.items():
+        monkeypatch.setenv(name, value)
+    return monkeypatch
+
+
+def test_production_starts_when_everything_is_set(environment: pytest.MonkeyPatch) -> None:
+    assert Settings().environment == "production"
+
+
+@pytest.mark.parametrize("name", sorted(set(GOOD) - {"NUANXIN_ENVIRONMENT"}))
+def test_production_refuses_each_default(environment: pytest.MonkeyPatch, name: str) -> None:
+    environment.delenv(name)
+    with pytest.raises(ValidationError, match=name):
+        Settings()
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("NUANXIN_SANDBOX", "true"),
+        ("NUANXIN_FIELD_KEYS", f'{{"1": "{DEVELOPMENT_KEY}"}}'),
+        ("NUANXIN_FIELD_KEYS", f'{{"1": "{DEVELOPMENT_KEY}", "2": "00112233445566778899aabbccddeeff"}}'),
+        ("NUANXIN_FIELD_KEYS", f'{{"1": "{DEVELOPMENT_KEY.upper()}"}}'),
+        ("NUANXIN_INDEX_KEY", DEVELOPMENT_SECRET),
+        ("NUANXIN_INDEX_KEY", "short"),
+        ("NUANXIN_TOKEN_KEY", DEVELOPMENT_SECRET),
+        ("NUANXIN_TOKEN_KEY", "x" * 31),
+        ("NUANXIN_WECHAT_SECRET", DEVELOPMENT_SECRET),
+        ("NUANXIN_WECHAT_BASE_URL", "http://wechat.example"),
+    ],
+)
+def test_production_refuses_what_is_unsafe(environment: pytest.MonkeyPatch, name: str, value: str) -> None:
+    environment.setenv(name, value)
+    with pytest.raises(ValidationError, match=name):
+        Settings()
+
+
+def test_a_refusal_names_every_problem_at_once_and_no_secret(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NUANXIN_ENVIRONMENT", "production")
+    monkeypatch.setenv("NUANXIN_TOKEN_KEY", "too-short-a-secret")
+    with pytest.raises(ValidationError) as refusal:
+        Settings()
+    told = str(refusal.value)
+    for name in set(GOOD) - {"NUANXIN_ENVIRONMENT"}:
+        assert name in told
+    assert "too-short-a-secret" not in told
+
+
+def test_the_sandbox_does_not_exist_in_production(environment: pytest.MonkeyPatch) -> None:
+    assert any("sandbox" in getattr(route, "path", "") for route in create_app().routes)
+    settings.cache_clear()
+    try:
+        app = create_app()
+    finally:
+        environment.undo()
+        settings.cache_clear()
+        create_app()  # the keys of the tests again
+    assert not any("sandbox" in getattr(route, "path", "") for route in app.routes)
+
+
+@pytest.fixture
+async def stale(server: str, worker_id: str) -> str:
+    """A database one migration behind."""
+    name = f"stale_{worker_id}"
+    await execute(
+        server,
+        f"DROP DATABASE IF EXISTS {name} WITH (FORCE)",
+        f"CREATE DATABASE {name} TEMPLATE template_nuanxin STRATEGY file_copy",
+    )
+    await execute(of(server, name), "UPDATE alembic_version SET version_num = '0000'")
+    return of(server, name)
+
+
+async def test_a_stale_schema_refuses_to_start(stale: str, server: str, worker_id: str) -> None:
+    engine = create_async_engine(driver(stale), poolclass=NullPool)
+    with pytest.raises(schema.StaleSchema, match="nuanxin migrate"):
+        await schema.require_current(engine)
+    await engine.dispose()
+
+
+async def test_an_empty_database_refuses_to_start(server: str) -> None:
+    engine = create_async_engine(driver(server), poolclass=NullPool)
+    with pytest.raises(schema.StaleSchema, match="None"):
+        await schema.require_current(engine)
+    await engine.dispose()
+
+
+async def test_the_application_itself_does_not_start_on_it(
+    stale: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = FastAPI()
+    monkeypatch.setenv("NUANXIN_DATABASE_URL", stale)
+    settings.cache_clear()
+    try:
+        with pytest.raises(schema.StaleSchema):
+            async with lifespan(app):
+                pass
+    finally:
+        monkeypatch.undo()
+        settings.cache_clear()
