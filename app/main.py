@@ -97,10 +97,10 @@ class Frame:
         try:
             await self.app(scope, self._limited(scope, receive), framed_send)
         except Exception as error:
-            # Starlette's own last net hangs outside of this frame: its answer would not name the request.
+            # A door has answered and logged already. Elsewhere Starlette's own last net would answer outside of
+            # this frame, without naming the request.
             if not answered:
                 await (await errors.handle(Request(scope), error))(scope, receive, framed_send)
-            raise
         finally:
             self._finish(scope, status, time.perf_counter() - started)
             logs.request_id.reset(token)

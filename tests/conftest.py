@@ -2,7 +2,10 @@
 
 import asyncio
 import fcntl
+import shutil
+import tempfile
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 
 import asyncpg
 import pytest
@@ -17,14 +20,15 @@ from app.settings import settings
 
 
 @pytest.fixture(scope="session")
-def server(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Iterator[str]:
+def server(testrun_uid: str) -> Iterator[str]:
     """One embedded server for the whole run; its data go with the run."""
-    root = tmp_path_factory.getbasetemp()
-    root = root if worker_id == "master" else root.parent
+    # Not in pytest's own folder, which is closed to the other system user that PostgreSQL runs as under root.
+    root = Path(tempfile.gettempdir()) / f"nuanxin-{testrun_uid}"
+    root.mkdir(exist_ok=True)
     folder = root / "postgres"
     with (root / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        postgres = get_server(folder)
+        postgres = get_server(folder, cleanup_mode="delete")
         if not (root / "ready").exists():
             prepare(postgres.get_uri())
             (root / "ready").touch()
@@ -32,6 +36,8 @@ def server(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Iterator
     with (root / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         postgres.cleanup()
+        if not folder.exists():  # this was its last user
+            shutil.rmtree(root)
 
 
 def prepare(uri: str) -> None:

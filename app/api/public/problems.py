@@ -24,7 +24,9 @@ def _all(kind: type[errors.Problem]) -> list[type[errors.Problem]]:
 @router.get("/problems", summary="问题类型 Problem types")
 async def list_problems() -> list[ProblemType]:
     """`type` is stable: switch on it. `do_…` says what to do next."""
-    kinds = sorted(set(_all(errors.Problem)), key=lambda kind: kind.slug())
+    kinds = sorted(
+        {kind.slug(): kind for kind in _all(errors.Problem)}.values(), key=lambda kind: kind.slug()
+    )
     return [
         ProblemType(
             type=errors.TYPE_BASE + kind.slug(), status=kind.status, zh=kind.zh, en=kind.en, do_zh=kind.do_zh,
