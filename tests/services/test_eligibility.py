@@ -446,10 +446,10 @@ async def test_without_a_rule_nothing_is_decided(world: World) -> None:
         await eligibility.settle(world.db, SYSTEM, service=service, person_id=await world.person())
 
 
-@pytest.mark.parametrize("path", sorted(RULES.glob("*.json")), ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", sorted(RULES.glob("eligibility_*.json")), ids=lambda path: path.stem)
 def test_every_rule_file_is_a_rule(path: Path) -> None:
     row = json.loads(path.read_text(encoding="utf-8"))
-    assert (row["kind"], row["code"]) == ("eligibility", path.stem)
+    assert f"{row['kind']}_{row['code']}" == path.stem
     assert parse(row["body"]).model_dump(mode="json", by_alias=True) == row["body"]
 
 

@@ -32,7 +32,7 @@ async def count(session: AsyncSession, model: Any, **equals: Any) -> int:
 
 
 def pre_pregnancy() -> risk.RiskRule:
-    return risk.RiskRule.model_validate(reference_data.read("rules/risk_pre_pregnancy.json")["body"])
+    return risk.RiskRule.model_validate(reference_data.read("rules/risk_pre_pregnancy_check.json")["body"])
 
 
 @pytest.mark.parametrize(
