@@ -41,7 +41,7 @@ RULES = Path(app.data.__path__[0]) / "rules"
 
 
 def body(name: str) -> dict[str, Any]:
-    return json.loads((RULES / f"{name}.json").read_text(encoding="utf-8"))["body"]
+    return json.loads((RULES / f"eligibility_{name}.json").read_text(encoding="utf-8"))["body"]
 
 
 def leaf(fact: str, op: str, value: Any) -> dict[str, Any]:
