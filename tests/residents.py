@@ -70,7 +70,7 @@ async def bound(person: Spouse) -> httpx.AsyncClient:
 
 def member(person: Spouse, relation: str, **changes: Any) -> dict[str, Any]:
     return {
-        "relation": relation, "name": person.name, "document_number": person.number,
+        "relation": relation, "name": person.name, "document_number": person.number, "phone": person.phone,
         "hukou_region_code": TOWN, "hukou_type": "rural", "resident_since": "2019-05-01", **changes,
     }  # fmt: skip
 

@@ -1,22 +1,19 @@
 """Consent to versioned notices: separate for health data and for sharing with a hospital (PIPL arts. 23, 28–31)."""
 
 import uuid
-from datetime import date
 from typing import Any
 
-from sqlalchemy import ARRAY, ColumnElement, Uuid, cast, exists, func, select
+from sqlalchemy import ARRAY, ColumnElement, Uuid, cast, exists, func, or_, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app import clock
-from app.access import Actor, fetch, visible
+from app.access import AGE_OF_OWN_CONSENT, Actor, fetch, under_guardian, visible
 from app.errors import Conflict, Forbidden, NotFound
 from app.models.consents import Consent, ConsentNotice, Purpose
 from app.models.households import Membership, Person, Relation
 from app.services import audit, idempotency, identity
 from app.services.idempotency import Key
-
-AGE_OF_OWN_CONSENT = 14
 
 
 class NoticeRetired(Conflict):
@@ -56,6 +53,8 @@ async def give(
             raise NoticeRetired
         if subject != own:
             await _require_guardian(db, actor, own, subject)
+        else:
+            await _end_guardians(db, own, notice_id)
         values = {
             "id": key.id, "person_id": subject, "notice_id": notice_id, "given_at": clock.now(),
             "guardian_id": own if subject != own else None,
@@ -64,6 +63,13 @@ async def give(
         await audit.record(db, actor, "give", "consent", key.id, people=[subject])
     live = select(Consent).where(Consent.person_id == subject, Consent.notice_id == notice_id)
     return (await db.scalars(live.order_by(Consent.withdrawn_at.is_(None).desc(), Consent.id).limit(1))).one()
+
+
+async def _end_guardians(db: AsyncSession, own: uuid.UUID, notice_id: uuid.UUID) -> None:
+    """Who agrees in person needs no guardian's consent beside."""
+    guardians = (Consent.person_id == own, Consent.notice_id == notice_id, Consent.guardian_id.is_not(None))
+    ended = update(Consent).where(*guardians, Consent.withdrawn_at.is_(None))
+    await db.execute(ended.values(withdrawn_at=clock.now()))
 
 
 async def _require_guardian(db: AsyncSession, actor: Actor, own: uuid.UUID, child_id: uuid.UUID) -> None:
@@ -78,13 +84,8 @@ async def _require_guardian(db: AsyncSession, actor: Actor, own: uuid.UUID, chil
         ).all()
     )
     parent = roles.get(own) in {Relation.HEAD, Relation.SPOUSE} and roles.get(child_id) is Relation.CHILD
-    if not parent or full_years(child.birth_date, clock.today()) >= AGE_OF_OWN_CONSENT:
+    if not parent or child.birth_date <= clock.years_ago(AGE_OF_OWN_CONSENT):
         raise GuardianNeeded
-
-
-def full_years(born: date, on: date) -> int:
-    """Age by the calendar; someone born on 29 February has the birthday on 1 March in other years."""
-    return on.year - born.year - ((on.month, on.day) < (born.month, born.day))
 
 
 async def withdraw(db: AsyncSession, actor: Actor, *, consent_id: uuid.UUID) -> Consent:
@@ -102,13 +103,18 @@ async def history(db: AsyncSession, actor: Actor) -> list[Consent]:
     return list(await db.scalars(query.limit(200)))
 
 
+def _live() -> ColumnElement[bool]:
+    """Not withdrawn; and a guardian's only until the child is old enough to be asked."""
+    return Consent.withdrawn_at.is_(None) & or_(Consent.guardian_id.is_(None), under_guardian())
+
+
 async def missing(db: AsyncSession, people: list[uuid.UUID]) -> list[tuple[uuid.UUID, ConsentNotice]]:
     """Who of these has not agreed to which notice in force."""
     person = func.unnest(cast(people, ARRAY(Uuid))).table_valued("id").render_derived(name="asked")
     live = select(Consent.id).where(
         Consent.person_id == person.c.id,
         Consent.notice_id == ConsentNotice.id,
-        Consent.withdrawn_at.is_(None),
+        _live(),
     )
     query = (
         select(person.c.id, ConsentNotice)
@@ -122,7 +128,7 @@ def agreed(person_id: Any, purpose: Purpose) -> ColumnElement[bool]:
     """Whether this person agrees to the notice in force, as a condition."""
     return exists().where(
         Consent.person_id == person_id,
-        Consent.withdrawn_at.is_(None),
+        _live(),
         Consent.notice_id == ConsentNotice.id,
         ConsentNotice.purpose == purpose,
         ConsentNotice.retired_at.is_(None),

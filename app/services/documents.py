@@ -8,7 +8,7 @@ from datetime import date
 
 from app import clock
 from app.crypto import blind_index
-from app.errors import Invalid
+from app.errors import Invalid, place
 from app.models.households import DocumentKind, Sex
 
 WEIGHTS = (7, 9, 10, 5, 8, 4, 2, 1, 6, 3, 7, 9, 10, 5, 8, 4, 2)
@@ -70,7 +70,7 @@ def _eighteen(kind: DocumentKind, number: str, pointer: str) -> Document:
         raise _refused(pointer, "应为 18 位号码", "18 characters are expected")
     if check_character(number[:17]) != number[17]:
         raise _refused(
-            pointer, "校验码不正确,请检查是否输错", "the check character does not fit: a digit is wrong"
+            pointer, "校验码不正确，请检查是否输错", "the check character does not fit: a digit is wrong"
         )
     residence = number[:2] in {"81", "82", "83"}
     foreign = number[0] == "9"
@@ -83,12 +83,12 @@ def _eighteen(kind: DocumentKind, number: str, pointer: str) -> Document:
     except ValueError:
         raise _refused(pointer, "号码中的出生日期不存在", "the birth date inside does not exist") from None
     if not EARLIEST_BIRTH <= born <= clock.today():
-        raise _refused(pointer, "号码中的出生日期不可能", "the birth date inside is not possible")
+        raise _refused(pointer, "号码中的出生日期无效", "the birth date inside is not possible")
     return Document(kind, number, born, Sex.MALE if int(number[16]) % 2 else Sex.FEMALE)
 
 
 def _refused(pointer: str, zh: str, en: str) -> DocumentNotValid:
-    return DocumentNotValid(errors=[{"pointer": pointer, "detail": f"{zh} / {en}"}])
+    return DocumentNotValid(errors=[place(pointer, zh, en)])
 
 
 def person_facts(

@@ -2,39 +2,47 @@
 
 import uuid
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, timedelta
 
-from sqlalchemy import select
+from sqlalchemy import func, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app import clock, tokens
-from app.access import Actor, own_person
+from app.access import Actor, fetch, own_person
 from app.crypto import blind_index
 from app.db import begin, new_id
-from app.errors import Conflict, NotFound
+from app.errors import Conflict, NotFound, TooMany
 from app.integrations import wechat
+from app.models.audit import AuditEvent
+from app.models.consents import Consent
 from app.models.households import DocumentKind, Person, Sex
-from app.models.identity import ResidentAccount, Role
+from app.models.identity import CITIZEN_DOOR, ResidentAccount, Role
 from app.services import audit, documents, sign_ins, wechat_token
 
-DOOR = "/citizen/v1"
+DOOR = CITIZEN_DOOR
+REFUSALS, REFUSALS_WITHIN = 5, timedelta(hours=24)
 
 
 class BindingRefused(Conflict, constraint="uq_resident_account_person_id"):
-    """The document is bound to another account, or is known with another name or phone. Which of these, and
-    whose it is, stays unsaid: the answer must not help somebody who tries numbers."""
+    """The document is bound to another account, or is known with another name, with another phone or with none.
+    Which of these, and whose it is, stays unsaid: the answer must not help somebody who tries numbers."""
 
     zh, en = "无法绑定该证件", "This document cannot be bound here"
-    do_zh, do_en = (
-        "如您确认是本人证件,请携带证件到村(居)委会办理",
-        "If it is yours, take it to your village office",
+    do_zh = "请核对姓名、证件号码和登记的手机号；确属本人的，请携带证件到村（居）委会更正手机号；"
+    do_zh += "尚未登记家庭的，可由家人登记并经核实"
+    do_en = (
+        "Check name, document and the phone on file. If it is yours, take it to your village office, which can set "
+        "the phone; before your household is registered, a member of the family may register it"
     )
 
 
 class AccountAlreadyBound(Conflict):
     zh, en = "您的微信已绑定身份", "This account is bound already"
-    do_zh, do_en = "如需更换,请联系村(居)委会工作人员", "Ask your village worker to change it"
+    do_zh = "无需再次绑定；家庭经核实后，绑定有误的可请村（居）委会工作人员解除"
+    do_en = (
+        "No need to bind again; once the household is verified, a village worker can release a wrong binding"
+    )
 
 
 class NotBound(Conflict):
@@ -73,9 +81,9 @@ async def sign_in(*, code: str, device: str) -> sign_ins.TokenPair:
 
 
 async def bind(actor: Actor, *, claimed: Identity) -> Person:
-    """Bind the account to the person of this document: one already known by the blind index, or a new one. Who
-    is known already is bound only with the name and the phone on file, since a file may hold health data. The
-    phone number comes from WeChat, asked before any transaction is open."""
+    """Bind the account to the person of this document: one already known by the blind index, or a new one. The
+    phone number comes from WeChat, asked before any transaction is open. A refusal is recorded in the
+    transaction that found it, which commits."""
     document = documents.read(claimed.document_kind, claimed.document_number)
     born, sex = documents.person_facts(document, birth_date=claimed.birth_date, sex=claimed.sex)
     phone = await wechat_token.call(lambda token: wechat.phone_number(token, claimed.phone_code))
@@ -83,14 +91,19 @@ async def bind(actor: Actor, *, claimed: Identity) -> Person:
         account = await _account(db, actor)
         if account.person_id is not None:
             raise AccountAlreadyBound
-        person = await register_person(db, name=claimed.name, document=document, birth_date=born, sex=sex)
-        index = blind_index("phone", phone)
-        if person.name != claimed.name or person.phone_index not in {None, index}:
-            raise BindingRefused
-        person.phone, person.phone_index = phone, index
-        account.person_id, account.bound_at = person.id, clock.now()
-        await audit.record(db, actor, "bind", "person", person.id, people=[person.id])
-        return person
+        await _require_patience(db, actor)
+        person, new = await register_person(
+            db, name=claimed.name, document=document, birth_date=born, sex=sex
+        )
+        refused = not new and not await _may_bind(db, person, claimed.name, phone)
+        if not refused:
+            set_phone(person, phone)
+            account.person_id, account.bound_at = person.id, clock.now()
+        action = "bind_refused" if refused else "bind"
+        await audit.record(db, actor, action, "person", person.id, people=[person.id])
+    if refused:
+        raise BindingRefused
+    return person
 
 
 async def _account(db: AsyncSession, actor: Actor) -> ResidentAccount:
@@ -101,10 +114,64 @@ async def _account(db: AsyncSession, actor: Actor) -> ResidentAccount:
     return account
 
 
+async def _require_patience(db: AsyncSession, actor: Actor) -> None:
+    """Whoever tries out names and numbers may do so five times a day. The account is locked meanwhile."""
+    refused = select(func.count()).where(
+        AuditEvent.actor_id == actor.account_id,
+        AuditEvent.action == "bind_refused",
+        AuditEvent.at > clock.now() - REFUSALS_WITHIN,
+    )
+    if (await db.scalar(refused) or 0) >= REFUSALS:
+        raise TooMany
+
+
+async def _may_bind(db: AsyncSession, person: Person, name: str, phone: str) -> bool:
+    """Who is known already is bound only with the name and the phone on file, since a file may hold health data.
+    With no phone on file nobody is."""
+    bound = await db.scalar(select(ResidentAccount.id).where(ResidentAccount.person_id == person.id))
+    return bound is None and person.name == name and person.phone_index == phone_index(phone)
+
+
+def phone_index(phone: str | None) -> bytes | None:
+    return None if phone is None else blind_index("phone", phone)
+
+
+def set_phone(person: Person, phone: str | None) -> None:
+    person.phone, person.phone_index = phone, phone_index(phone)
+
+
+async def release(db: AsyncSession, actor: Actor, person: Person, *, purpose: str | None = None) -> None:
+    """The account bound to this person, if any, is bound no more. Its devices are signed out, and what it agreed
+    to in the person's name ends: who binds next is asked again."""
+    account = await db.scalar(
+        select(ResidentAccount).where(ResidentAccount.person_id == person.id).with_for_update()
+    )
+    if account is None:
+        return
+    account.person_id = account.bound_at = None
+    await sign_ins.revoke_all(db, actor, door=DOOR, account_id=account.id)
+    given = update(Consent).where(
+        Consent.person_id == person.id, Consent.guardian_id.is_(None), Consent.withdrawn_at.is_(None)
+    )
+    await db.execute(given.values(withdrawn_at=clock.now()))
+    await audit.record(db, actor, "release_binding", "person", person.id, people=[person.id], purpose=purpose)
+
+
+async def release_binding(
+    db: AsyncSession, actor: Actor, *, person_id: uuid.UUID, phone: str, purpose: str
+) -> None:
+    """For a changed phone or a binding by somebody else: the worker has seen the document, and puts on file the
+    phone with which the person can bind again."""
+    person = await fetch(db, actor, Person, person_id, lock=True)
+    set_phone(person, phone)
+    await audit.record(db, actor, "set_phone", "person", person.id, people=[person.id], purpose=purpose)
+    await release(db, actor, person, purpose=purpose)
+
+
 async def register_person(
     db: AsyncSession, *, name: str, document: documents.Document, birth_date: date, sex: Sex
-) -> Person:
-    """The person of this document, made if unknown. Two registrations at once meet at the unique index."""
+) -> tuple[Person, bool]:
+    """The person of this document, and whether just made. Two registrations at once meet at the unique index."""
     person = Person(id=new_id(), name=name, sex=sex, birth_date=birth_date, document_kind=document.kind)
     person.document_number = document.number
     values = {
@@ -116,7 +183,8 @@ async def register_person(
         insert(Person).values(values).on_conflict_do_nothing(constraint="uq_person_document_index")
     )
     found = await db.scalars(select(Person).where(Person.document_index == document.index).with_for_update())
-    return found.one()
+    known = found.one()
+    return known, known.id == person.id
 
 
 async def own(db: AsyncSession, actor: Actor) -> Person:

@@ -3,10 +3,17 @@
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.errors import Invalid, NotFound
+from app.access import Actor, region_bounds
+from app.errors import Forbidden, Invalid, NotFound, place
+from app.models.identity import Role
 from app.models.regions import Region
 
 TOWN = 4
+
+
+class RegionOutsideOwn(Forbidden):
+    zh, en = "超出您的管辖区域", "Outside your own region"
+    do_zh, do_en = "请选择本辖区内的行政区划", "Choose a division within your region"
 
 
 async def children(db: AsyncSession, parent_code: str) -> list[Region]:
@@ -30,5 +37,14 @@ async def require(db: AsyncSession, codes: dict[str, str], *, lowest_level: int 
     levels = {row.code: row.level for row in await db.execute(query)}
     wrong = [pointer for pointer, code in codes.items() if levels.get(code, 0) < lowest_level]
     if wrong:
-        detail = "没有这个行政区划,或层级不够细 / not a current division, or not one of a town or village"
-        raise Invalid(errors=[{"pointer": pointer, "detail": detail} for pointer in wrong])
+        why = "没有这个行政区划，或层级不够细", "not a current division, or not one of a town or village"
+        raise Invalid(errors=[place(pointer, *why) for pointer in wrong])
+
+
+async def require_own_region(db: AsyncSession, actor: Actor, region_code: str) -> None:
+    """A current division, and the actor's own or one below it."""
+    if actor.role is not Role.SYSTEM:
+        first, last = region_bounds(actor.region_code)
+        if not first <= region_code <= last:
+            raise RegionOutsideOwn
+    await require(db, {"/region_code": region_code})

@@ -1,6 +1,6 @@
 """The citizen door: the mini-program. One module for each domain."""
 
-from app.api.citizen import appointments, audit, consents, households, identity, messages, results
+from app.api.citizen import appointments, audit, consents, follow_ups, households, identity, messages, results
 
 ROUTERS = (
     identity.router,
@@ -8,6 +8,7 @@ ROUTERS = (
     consents.router,
     appointments.router,
     results.router,
+    follow_ups.router,
     messages.router,
     audit.router,
 )

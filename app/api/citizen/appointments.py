@@ -36,11 +36,25 @@ ServiceCode = Annotated[str, Query(max_length=60, pattern="^[a-z0-9_]+$")]
 
 
 class SlotView(View):
+    model_config = example(
+        id="0198c5a4-7a30-7b1e-9d55-3f0a6c2b1e01",
+        clinic_id="0198c5a4-7a30-7b1e-9d55-3f0a6c2b1e04",
+        clinic_name="银川市妇幼保健院优生门诊",
+        clinic_address="解放西街 56 号",
+        clinic_phone="0951-1234567",
+        organization_name="银川市妇幼保健院",
+        starts_at="2026-09-01T00:30:00Z",
+        ends_at="2026-09-01T01:00:00Z",
+        opens_at="2026-08-25T00:00:00Z",
+        remaining=7,
+    )
+
     id: uuid.UUID
     clinic_id: uuid.UUID
     clinic_name: str
     clinic_address: str
     clinic_phone: str
+    organization_name: str
     starts_at: datetime
     ends_at: datetime
     opens_at: datetime
@@ -75,6 +89,37 @@ class AppointmentView(View):
     status: AppointmentStatus
 
 
+class AppointmentDetail(AppointmentView):
+    """With what it is for and where to go."""
+
+    model_config = example(
+        id="0198c5a4-7a30-7b1e-9d55-3f0a6c2b1e02",
+        slot_id="0198c5a4-7a30-7b1e-9d55-3f0a6c2b1e01",
+        clinic_id="0198c5a4-7a30-7b1e-9d55-3f0a6c2b1e04",
+        service_id="0198c5a4-7a30-7b1e-9d55-3f0a6c2b1e08",
+        person_id="0198c5a4-7a30-7b1e-9d55-3f0a6c2b1e07",
+        spouse_id="0198c5a4-7a30-7b1e-9d55-3f0a6c2b1e09",
+        cycle="child-1",
+        code="4FP901320D",
+        starts_at="2026-09-01T00:30:00Z",
+        ends_at="2026-09-01T01:00:00Z",
+        status="booked",
+        service_zh="免费孕前优生健康检查",
+        service_en="Free pre-pregnancy check",
+        clinic_name="银川市妇幼保健院优生门诊",
+        clinic_address="解放西街 56 号",
+        clinic_phone="0951-1234567",
+        organization_name="银川市妇幼保健院",
+    )
+
+    service_zh: str
+    service_en: str
+    clinic_name: str
+    clinic_address: str
+    clinic_phone: str
+    organization_name: str
+
+
 @router.get(
     "/services/{code}/eligibility",
     summary="我是否符合条件 Am I eligible, and why",
@@ -99,7 +144,9 @@ async def settle_qualification(db: Db, actor: Book, code: Line) -> eligibility.E
     return await eligibility.settle(db, actor, service=service, person_id=await identity.own_id(db, actor))
 
 
-@router.get("/slots", summary="可预约时段 Slots", response_model=Listing[SlotView])
+@router.get(
+    "/slots", summary="可预约时段 Slots", response_model=Listing[SlotView], responses=problems(NotFound)
+)
 async def list_slots(
     db: Db,
     actor: Annotated[Actor, resident_may(Permission.SLOT_READ)],
@@ -110,17 +157,9 @@ async def list_slots(
 ) -> dict[str, Any]:
     """Coming slots in time order, full ones too: a place may come free."""
     after = page.after(datetime.fromisoformat, uuid.UUID)
-    found = await slots.search(
+    rows = await slots.search(
         db, actor, service_code=service, on=on, region_code=region_code, after=after, limit=page.limit + 1
     )
-    rows = [
-        SlotView(
-            id=slot.id, clinic_id=clinic.id, clinic_name=clinic.name, clinic_address=clinic.address,
-            clinic_phone=clinic.phone, starts_at=slot.starts_at, ends_at=slot.ends_at, opens_at=slot.opens_at,
-            remaining=slot.capacity - slot.booked,
-        )
-        for slot, clinic in found
-    ]  # fmt: skip
     return listing(rows, page, lambda row: (row.starts_at.isoformat(), row.id))
 
 
@@ -141,7 +180,7 @@ async def book_appointment(
     return AppointmentView.model_validate(await bookings.book(db, actor, key=key, slot_id=body.slot_id))
 
 
-@router.get("/appointments", summary="我的预约 My appointments", response_model=Listing[AppointmentView])
+@router.get("/appointments", summary="我的预约 My appointments", response_model=Listing[AppointmentDetail])
 async def my_appointments(db: Db, actor: Read, page: Paging) -> dict[str, Any]:
     after = page.after(uuid.UUID)
     rows = await bookings.mine(db, actor, before=after[0] if after else None, limit=page.limit + 1)
@@ -149,8 +188,8 @@ async def my_appointments(db: Db, actor: Read, page: Paging) -> dict[str, Any]:
 
 
 @router.get("/appointments/{id}", summary="预约详情 An appointment", responses=problems(NotFound))
-async def appointment(db: Db, actor: Read, id: uuid.UUID) -> AppointmentView:
-    return AppointmentView.model_validate(await bookings.one(db, actor, id=id))
+async def appointment(db: Db, actor: Read, id: uuid.UUID) -> AppointmentDetail:
+    return AppointmentDetail.model_validate(await bookings.detail(db, actor, id=id))
 
 
 @router.post(

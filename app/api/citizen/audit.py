@@ -5,9 +5,11 @@ from datetime import datetime
 from typing import Annotated, Any
 
 from fastapi import APIRouter
+from pydantic import Field, computed_field
 
 from app.access import Actor, Permission
 from app.api.deps import Db, Listing, Paging, View, listing, resident_may
+from app.models.identity import ROLE_NAMES, Role
 from app.services import audit
 
 router = APIRouter(tags=["我的档案 own file"])
@@ -18,11 +20,21 @@ class AccessView(View):
 
     id: int
     at: datetime
-    actor_role: str
+    actor_role: Role
+    actor_name: Annotated[str | None, Field(description="The hospital's name, or the worker's region")]
+    own: Annotated[bool, Field(description="From the resident's own account")]
     action: str
     entity: str
     entity_id: uuid.UUID | None
     purpose: str | None
+
+    @computed_field
+    def role_zh(self) -> str:
+        return ROLE_NAMES[self.actor_role][0]
+
+    @computed_field
+    def role_en(self) -> str:
+        return ROLE_NAMES[self.actor_role][1]
 
 
 @router.get(
@@ -33,4 +45,4 @@ async def access_log(
 ) -> dict[str, Any]:
     after = page.after(int)
     rows = await audit.own_file(db, actor, before=after[0] if after else None, limit=page.limit + 1)
-    return listing(rows, page, lambda row: (row.id,))
+    return listing(rows, page, lambda row: (row["id"],))

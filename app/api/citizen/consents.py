@@ -62,6 +62,7 @@ async def give_consent(db: Db, actor: Own, key: IdempotencyKey, body: GiveConsen
 
 @router.get("/consents", summary="同意记录 My consents")
 async def list_consents(db: Db, actor: Own) -> list[ConsentView]:
+    """Given by the resident, or as a guardian for a child under 14; the newest 200 at once."""
     return [ConsentView.model_validate(row) for row in await consents.history(db, actor)]
 
 

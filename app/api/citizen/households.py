@@ -8,7 +8,7 @@ from fastapi import APIRouter
 from pydantic import Field
 
 from app.access import Actor, Permission
-from app.api.deps import Body, Db, IdempotencyKey, Version, Versioned, View, resident_may
+from app.api.deps import Body, Db, IdempotencyKey, Version, Versioned, View, example, resident_may
 from app.errors import Invalid, NotFound, StaleVersion, WrongState, problems
 from app.models.households import DocumentKind, FamilyType, HouseholdStatus, Relation, Sex
 from app.services import households, identity
@@ -22,11 +22,40 @@ Read = Annotated[Actor, resident_may(Permission.HOUSEHOLD_READ)]
 
 
 class ReviseHousehold(Body):
+    model_config = example(
+        version=3,
+        form={
+            "region_code": "640104001000",
+            "address": "凤凰北街 8 号 2 单元 301",
+            "members": [
+                {
+                    "relation": "head",
+                    "name": "李建国",
+                    "phone": "13900000002",
+                    "document_number": "440524199001010015",
+                    "hukou_region_code": "640104001000",
+                    "hukou_type": "urban",
+                    "resident_since": "2020-01-01",
+                }
+            ],
+        },
+    )
+
     version: Version
     form: Form
 
 
 class HouseholdSummary(View):
+    model_config = example(
+        id="0198c5a4-7a30-7b1e-9d55-3f0a6c2b1e03",
+        number=1024,
+        status="returned",
+        region_code="640104001000",
+        marks=[{"pointer": "/members/1/name", "note": "与身份证不一致"}],
+        version=3,
+        submitted_at="2026-08-01T02:00:00Z",
+    )
+
     id: uuid.UUID
     number: int
     status: HouseholdStatus
@@ -61,6 +90,7 @@ class CategoryView(View):
     code: str
     person_id: uuid.UUID | None
     household_id: uuid.UUID | None
+    grade: int | None
     valid_from: date
     valid_to: date | None
 
@@ -68,7 +98,7 @@ class CategoryView(View):
 class EventView(View):
     at: datetime
     kind: str
-    note: str | None
+    note: Annotated[str | None, Field(description="Returned: the pointers of the marked fields")]
 
 
 class HouseholdDetail(View):
@@ -95,7 +125,7 @@ class HouseholdDetail(View):
 @router.post(
     "/households",
     status_code=201,
-    summary="登记家庭(草稿) Register one's household, as a draft",
+    summary="登记家庭（草稿） Register one's household, as a draft",
     responses=problems(
         Invalid,
         identity.NotBound,
@@ -112,6 +142,7 @@ async def register_household(db: Db, actor: Register, key: IdempotencyKey, body:
 
 @router.get("/households", summary="我的家庭 My households")
 async def my_households(db: Db, actor: Read) -> list[HouseholdSummary]:
+    """The own household and a registration under way, all at once: two at most."""
     return [HouseholdSummary.model_validate(row) for row in await households.mine(db, actor)]
 
 
@@ -140,3 +171,13 @@ async def revise_household(db: Db, actor: Register, id: uuid.UUID, body: ReviseH
 )
 async def submit_household(db: Db, actor: Register, id: uuid.UUID, body: Versioned) -> HouseholdSummary:
     return HouseholdSummary.model_validate(await households.submit(db, actor, id=id, version=body.version))
+
+
+@router.post(
+    "/households/{id}/withdraw",
+    summary="撤回提交 Take back what was submitted",
+    responses=problems(NotFound, StaleVersion, WrongState),
+)
+async def withdraw_household(db: Db, actor: Register, id: uuid.UUID, body: Versioned) -> HouseholdSummary:
+    """A draft again, while no worker has decided on it."""
+    return HouseholdSummary.model_validate(await households.withdraw(db, actor, id=id, version=body.version))

@@ -4,7 +4,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query
 
-from app.api.deps import Db, RegionCode, View
+from app.api.deps import Db, RegionCode, View, example
 from app.errors import NotFound, problems
 from app.services import regions
 
@@ -13,6 +13,8 @@ COUNTRY = "000000000000"
 
 
 class RegionView(View):
+    model_config = example(code="640104001000", level=4, parent_code="640104000000", name="凤凰北街街道")
+
     code: str
     level: int
     parent_code: str | None

@@ -196,7 +196,7 @@ FACTS: dict[str, Fact] = {
             "birth_date", "出生日期", "Date of birth", FactType.DATE, None,
             lambda _: Person.birth_date.expression,
         ),
-        Fact("age", "年龄(周岁)", "Age", FactType.INT, "a", lambda c: _full_years(c, Person.birth_date)),
+        Fact("age", "年龄（周岁）", "Age", FactType.INT, "a", lambda c: _full_years(c, Person.birth_date)),
         Fact("married", "已登记夫妻关系", "Married", FactType.BOOL, None, lambda _: Couple.id.is_not(None)),
         Fact(
             "plans_pregnancy", "计划怀孕", "Plans a pregnancy", FactType.BOOL, None,
@@ -207,7 +207,7 @@ FACTS: dict[str, Fact] = {
             FactType.INT, "{person}", _spouses_with_local_hukou,
         ),
         Fact(
-            "months_resident_of_both", "夫妻双方本地居住满月数(取较短者)",
+            "months_resident_of_both", "夫妻双方本地居住满月数（取较短者）",
             "Full months both have lived here", FactType.INT, "mo", _months_resident_of_both,
         ),
         Fact(

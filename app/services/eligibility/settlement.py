@@ -35,13 +35,15 @@ class NotEligible(Conflict):
     """409; raised with `criteria=explanation.failing()`, what the refusal rests on."""
 
     zh, en = "不符合该服务的享受条件", "Not eligible for this service"
-    do_zh = "请查看未满足的条件;如信息有误,请联系村(社区)工作人员更正"
-    do_en = "See the criteria not met; if a fact is wrong, ask your village worker to correct it"
+    do_zh, do_en = "请查看未满足的条件及其依据", "See the criteria not met, and the clauses they rest on"
 
 
 class NoRuleInForce(Conflict):
-    zh, en = "该服务暂无生效的享受条件", "No eligibility rule is in force for this service"
-    do_zh, do_en = "请联系县级管理员发布规则", "Ask the county administrator to publish a rule"
+    zh, en = "该服务尚未发布享受条件", "No eligibility rule is in force for this service"
+    do_zh, do_en = (
+        "目前不能申请该服务，请留意通知",
+        "The service cannot be had for now; wait for it to be announced",
+    )
 
 
 async def rule_in_force(
@@ -147,8 +149,9 @@ async def _qualify(
 async def explain_service(
     db: AsyncSession, actor: Actor, *, service: HealthcareService, person_id: uuid.UUID
 ) -> Explanation:
-    """Why or why not, by the rule in force; nothing is kept but who asked."""
+    """Why or why not, by the rule in force; nothing is kept but who asked, in the files that were read."""
     _, rule = await rule_in_force(db, service)
-    explanation, _ = await read(db, actor, rule, context=Context.of(service), person_id=person_id)
-    await audit.record(db, actor, "explain", "qualification", people=[person_id])
+    explanation, standing = await read(db, actor, rule, context=Context.of(service), person_id=person_id)
+    spouse = standing and standing.spouse_id
+    await audit.record(db, actor, "explain", "qualification", people=[person_id, spouse])
     return explanation

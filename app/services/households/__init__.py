@@ -1,13 +1,14 @@
 """Households: registration, verification, reading."""
 
 from app.services.households.forms import Form, Mark
-from app.services.households.reading import detail, listing, mine
-from app.services.households.registration import register, return_for_correction, revise, submit
+from app.services.households.reading import categories, detail, listing, mine
+from app.services.households.registration import register, return_for_correction, revise, submit, withdraw
 from app.services.households.verification import verify
 
 __all__ = [
     "Form",
     "Mark",
+    "categories",
     "detail",
     "listing",
     "mine",
@@ -16,4 +17,5 @@ __all__ = [
     "revise",
     "submit",
     "verify",
+    "withdraw",
 ]

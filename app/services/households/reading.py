@@ -6,10 +6,11 @@ from typing import Any
 from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.access import Actor, fetch, visible
+from app.access import Actor, Permission, fetch, visible
 from app.crypto import mask_document, mask_name, mask_phone
 from app.models.households import (
     Category,
+    CategoryDefinition,
     Couple,
     Household,
     HouseholdEvent,
@@ -22,7 +23,7 @@ from app.models.identity import ResidentAccount
 from app.models.regions import Region
 from app.services import audit
 from app.services.households.forms import Form
-from app.services.households.registration import people_of
+from app.services.households.registration import members_of, people_of
 
 
 async def listing(
@@ -69,30 +70,36 @@ async def detail(
     of each person; what identifies them is masked unless the caller's permission and purpose open it."""
     row = await fetch(db, actor, Household, id)
     form = Form.model_validate_json(row.form) if row.form else None
-    own_form = row.account_id == actor.id  # who wrote it corrects it
-    if form and not unmasked and not own_form:
-        form = form.model_copy(
-            update={"members": [_masked(member) for member in form.members], "address": "***"}
-        )
+    marks = row.marks
+    if row.account_id != actor.id:  # who wrote it corrects it
+        form = form if form is None or unmasked else _masked(form)
+        # Free text of a worker, for those who verify.
+        marks = marks if actor.may(Permission.HOUSEHOLD_VERIFY) else [mark | {"note": ""} for mark in marks]
     action = "read_unmasked" if unmasked else "read"
     await audit.record(db, actor, action, "household", id, people=await people_of(db, row), purpose=purpose)
     return {
         "id": row.id, "number": row.number, "status": row.status, "region_code": row.region_code,
-        "family_type": row.family_type, "version": row.version, "marks": row.marks, "form": form,
+        "family_type": row.family_type, "version": row.version, "marks": marks, "form": form,
         "address": row.address if unmasked else None, "members": await _members(db, row, unmasked=unmasked),
         "couple": await _couple(db, row), "categories": await _categories(db, row),
         "handbook": await handbook(db, row),
     }  # fmt: skip
 
 
-def _masked(member: Any) -> Any:
-    shown = {
-        "name": mask_name(member.name),
-        "document_number": mask_document(member.document_number),
-        "phone": mask_phone(member.phone) if member.phone else None,
-        "birth_date": None,
-    }
-    return member.model_copy(update=shown)
+def _masked(form: Form) -> Form:
+    members = [
+        member.model_copy(
+            update={
+                "name": mask_name(member.name),
+                "document_number": mask_document(member.document_number),
+                "phone": mask_phone(member.phone) if member.phone else None,
+                "birth_date": None,
+            }
+        )
+        for member in form.members
+    ]
+    categories = [claimed.model_copy(update={"evidence": "***"}) for claimed in form.categories]
+    return form.model_copy(update={"members": members, "categories": categories, "address": "***"})
 
 
 async def _members(db: AsyncSession, row: Household, *, unmasked: bool) -> list[dict[str, Any]]:
@@ -122,9 +129,7 @@ def person_view(person: Person, *, unmasked: bool) -> dict[str, Any]:
 
 
 async def _couple(db: AsyncSession, row: Household) -> Couple | None:
-    members = select(Membership.person_id).where(
-        Membership.household_id == row.id, Membership.valid_to.is_(None)
-    )
+    members = members_of(row)
     query = select(Couple).where(
         Couple.wife_id.in_(members), Couple.husband_id.in_(members), Couple.valid_to.is_(None)
     )
@@ -132,11 +137,14 @@ async def _couple(db: AsyncSession, row: Household) -> Couple | None:
 
 
 async def _categories(db: AsyncSession, row: Household) -> list[Category]:
-    members = select(Membership.person_id).where(
-        Membership.household_id == row.id, Membership.valid_to.is_(None)
-    )
-    query = select(Category).where((Category.household_id == row.id) | Category.person_id.in_(members))
+    held = (Category.household_id == row.id) | Category.person_id.in_(members_of(row))
+    query = select(Category).where(held)
     return list(await db.scalars(query.order_by(Category.valid_from, Category.id)))
+
+
+async def categories(db: AsyncSession) -> list[CategoryDefinition]:
+    """The catalogue that a family claims from."""
+    return list(await db.scalars(select(CategoryDefinition).order_by(CategoryDefinition.code)))
 
 
 async def handbook(db: AsyncSession, row: Household) -> list[HouseholdEvent]:

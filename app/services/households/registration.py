@@ -2,16 +2,16 @@
 
 import uuid
 
-from sqlalchemy import select
+from sqlalchemy import Select, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app import clock
 from app.access import Actor, fetch, own_household
 from app.errors import Conflict, Invalid, StaleVersion, WrongState
-from app.models.households import Household, HouseholdEvent, HouseholdStatus, Membership
+from app.models.households import Household, HouseholdEvent, HouseholdStatus, Membership, Person
 from app.models.identity import ResidentAccount
-from app.services import audit, idempotency, identity
-from app.services.households.forms import Form, Mark, check
+from app.services import audit, documents, idempotency, identity
+from app.services.households.forms import Form, Mark, check, require_places
 from app.services.idempotency import Key
 
 
@@ -22,24 +22,23 @@ class HouseholdPending(Conflict, constraint="uq_household_account_id_pending"):
 
 class AlreadyInHousehold(Conflict, constraint="uq_membership_person_id_active"):
     zh, en = "该人员已登记在其他家庭", "This person already belongs to a household"
-    do_zh, do_en = "请联系原登记地的工作人员办理迁移", "Ask the worker of the other household for a transfer"
+    do_zh = "请核对成员名单，只填写未在其他家庭登记的人员；家庭之间的迁移暂不能办理"
+    do_en = "List only members of no other household; moving between households is not possible yet"
 
 
-class MarriedElsewhere(Conflict, constraint="uq_couple_wife_id_active"):
+class MarriedElsewhere(Conflict, constraint=("uq_couple_wife_id_active", "uq_couple_husband_id_active")):
     zh, en = "该人员已登记其他配偶", "This person is registered with another spouse"
-    do_zh, do_en = "请先核实婚姻状况", "Verify the marriage first"
-
-
-class MarriedElsewhereHusband(MarriedElsewhere, constraint="uq_couple_husband_id_active"):
-    """The same, met at the other index."""
+    do_zh = "请核对结婚证；填写有误的请退回修改，已登记的婚姻暂不能变更"
+    do_en = (
+        "Check the marriage certificate and return a wrong form; a registered marriage cannot be changed yet"
+    )
 
 
 async def register(db: AsyncSession, actor: Actor, *, key: Key, form: Form) -> Household:
     """A draft of one's own household. The registrant is one of its members."""
     own = await identity.own(db, actor)
     if await idempotency.claim(db, actor, key):
-        if own.document_index not in {document.index for document in await check(db, form)}:
-            raise Invalid.at("/members", "成员中须包含您本人", "you must be one of the members")
+        await _check(db, own, form)
         if await db.scalar(select(own_household(actor))):
             raise AlreadyInHousehold
         row = Household(id=key.id, account_id=actor.id, status=HouseholdStatus.DRAFT, created_at=clock.now())
@@ -50,6 +49,11 @@ async def register(db: AsyncSession, actor: Actor, *, key: Key, form: Form) -> H
     return await fetch(db, actor, Household, key.id)
 
 
+async def _check(db: AsyncSession, own: Person, form: Form) -> None:
+    if own.document_index not in {document.index for document in await check(db, form)}:
+        raise Invalid.at("/members", "成员中须包含您本人", "you must be one of the members")
+
+
 def _fill(row: Household, form: Form) -> None:
     row.region_code, row.family_type = form.region_code, form.family_type
     row.form = form.model_dump_json()
@@ -57,6 +61,7 @@ def _fill(row: Household, form: Form) -> None:
 
 
 async def note(db: AsyncSession, actor: Actor, row: Household, kind: str, text: str | None = None) -> None:
+    """A step in the handbook; `text` says nothing personal."""
     event = HouseholdEvent(
         household_id=row.id, at=clock.now(), kind=kind, actor_role=actor.role, actor_id=actor.id, note=text
     )
@@ -64,13 +69,25 @@ async def note(db: AsyncSession, actor: Actor, row: Household, kind: str, text: 
     await audit.record(db, actor, kind, "household", row.id, people=await people_of(db, row))
 
 
-async def people_of(db: AsyncSession, row: Household) -> list[uuid.UUID]:
-    """Whose files a household is: its members, or before verification its registrant."""
-    members = select(Membership.person_id).where(
+def members_of(row: Household) -> Select[uuid.UUID]:
+    """The ids of those who belong to it now."""
+    return select(Membership.person_id).where(
         Membership.household_id == row.id, Membership.valid_to.is_(None)
     )
+
+
+async def people_of(db: AsyncSession, row: Household) -> list[uuid.UUID]:
+    """Whose files a household is: its members and its registrant, before verification all in its form who are
+    known."""
+    form = Form.model_validate_json(row.form) if row.form else None
+    written = [
+        documents.read(member.document_kind, member.document_number).index
+        for member in (form.members if form else ())
+    ]
+    known = select(Person.id).where(Person.document_index.in_(written))
     registrant = select(ResidentAccount.person_id).where(ResidentAccount.id == row.account_id)
-    return [person for person in await db.scalars(members.union(registrant)) if person is not None]
+    found = await db.scalars(members_of(row).union(registrant, known))
+    return [person for person in found if person is not None]
 
 
 async def locked(
@@ -87,9 +104,7 @@ async def locked(
 async def revise(db: AsyncSession, actor: Actor, *, id: uuid.UUID, version: int, form: Form) -> Household:
     """Replace the form while it is a draft or was returned."""
     row = await locked(db, actor, id, version, HouseholdStatus.DRAFT, HouseholdStatus.RETURNED)
-    own = await identity.own(db, actor)
-    if own.document_index not in {document.index for document in await check(db, form)}:
-        raise Invalid.at("/members", "成员中须包含您本人", "you must be one of the members")
+    await _check(db, await identity.own(db, actor), form)
     _fill(row, form)
     await note(db, actor, row, "revised")
     return row
@@ -104,12 +119,21 @@ async def submit(db: AsyncSession, actor: Actor, *, id: uuid.UUID, version: int)
     return row
 
 
+async def withdraw(db: AsyncSession, actor: Actor, *, id: uuid.UUID, version: int) -> Household:
+    """Back to the family, who noticed something before the worker did."""
+    row = await locked(db, actor, id, version, HouseholdStatus.SUBMITTED)
+    row.status, row.submitted_at = HouseholdStatus.DRAFT, None
+    await note(db, actor, row, "withdrawn")
+    return row
+
+
 async def return_for_correction(
     db: AsyncSession, actor: Actor, *, id: uuid.UUID, version: int, marks: list[Mark]
 ) -> Household:
     """Back to the family, with the wrong fields marked."""
     row = await locked(db, actor, id, version, HouseholdStatus.SUBMITTED)
+    require_places(Form.model_validate_json(row.form or ""), marks)
     row.status = HouseholdStatus.RETURNED
     row.marks = [mark.model_dump() for mark in marks]
-    await note(db, actor, row, "returned")
+    await note(db, actor, row, "returned", " ".join(mark.pointer for mark in marks))
     return row

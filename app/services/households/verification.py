@@ -2,33 +2,32 @@
 
 import uuid
 
-from sqlalchemy import select
+from sqlalchemy import exists, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app import clock
 from app.access import Actor
-from app.crypto import blind_index
 from app.db import new_id
-from app.errors import Invalid
+from app.errors import Invalid, place
 from app.models.households import Category, Couple, Household, HouseholdStatus, Membership, Person
+from app.models.identity import ResidentAccount
 from app.services import identity
-from app.services.households.forms import Form, check
+from app.services.households.forms import Form, Member, check
 from app.services.households.registration import AlreadyInHousehold, locked, note
 
 
 async def verify(db: AsyncSession, actor: Actor, *, id: uuid.UUID, version: int) -> Household:
-    """The worker has seen the documents: the household is active and its form is emptied. A document that is
-    known under another name, or belongs to another household, is refused at its place in the form."""
+    """The worker has seen the documents: the household is active and its form is emptied. What the papers say wins
+    over what an account claimed. A document that was verified under another name, or belongs to another
+    household, is refused at its place in the form."""
     row = await locked(db, actor, id, version, HouseholdStatus.SUBMITTED)
     form = Form.model_validate_json(row.form or "")
-    people = await _people(db, form)
+    people = await _people(db, actor, row, form)
     await _require_free(db, people)
     today = clock.today()
     for member, person in zip(form.members, people, strict=True):
         person.hukou_region_code, person.hukou_type = member.hukou_region_code, member.hukou_type
         person.resident_since = member.resident_since
-        if member.phone and person.phone_index is None:
-            person.phone, person.phone_index = member.phone, blind_index("phone", member.phone)
         db.add(
             Membership(
                 id=new_id(),
@@ -47,7 +46,7 @@ async def verify(db: AsyncSession, actor: Actor, *, id: uuid.UUID, version: int)
     return row
 
 
-async def _people(db: AsyncSession, form: Form) -> list[Person]:
+async def _people(db: AsyncSession, actor: Actor, row: Household, form: Form) -> list[Person]:
     """The person of each document, made if unknown. In one order, so that two verifications cannot deadlock."""
     members = list(zip(form.members, await check(db, form), strict=True))
     people: dict[bytes, Person] = {}
@@ -56,17 +55,41 @@ async def _people(db: AsyncSession, form: Form) -> list[Person]:
         born, sex = document.birth_date or member.birth_date, document.sex or member.sex
         assert born is not None
         assert sex is not None
-        person = await identity.register_person(
+        person, new = await identity.register_person(
             db, name=member.name, document=document, birth_date=born, sex=sex
         )
-        if person.name != member.name:
-            place = form.members.index(member)
-            detail = "该证件已用其他姓名登记 / this document is registered under another name"
-            errors.append({"pointer": f"/members/{place}/name", "detail": detail})
+        if new:
+            identity.set_phone(person, member.phone)
+        elif not await _was_member(db, person):
+            await _take_over(db, actor, row, person, member)
+        elif person.name != member.name:
+            why = "该证件已用其他姓名登记", "this document is registered under another name"
+            errors.append(place(f"/members/{form.members.index(member)}/name", *why))
         people[document.index] = person
     if errors:
         raise Invalid(errors=errors)
     return [people[document.index] for _, document in members]
+
+
+async def _was_member(db: AsyncSession, person: Person) -> bool:
+    """Whether a worker has seen this person's papers before."""
+    return await db.scalar(select(exists().where(Membership.person_id == person.id))) or False
+
+
+async def _take_over(db: AsyncSession, actor: Actor, row: Household, person: Person, member: Member) -> None:
+    """Nobody has seen the papers of who is known only from an account. An account that claimed another name or phone
+    than the papers is bound no more. The registrant stands before the worker, with a phone that WeChat vouches
+    for: that binding and that phone stay."""
+    bound_as = person.name, person.phone_index
+    person.name = member.name
+    registrant = await db.scalar(
+        select(ResidentAccount.person_id).where(ResidentAccount.id == row.account_id)
+    )
+    if person.id == registrant:
+        return
+    identity.set_phone(person, member.phone)
+    if bound_as != (person.name, person.phone_index):
+        await identity.release(db, actor, person)
 
 
 async def _require_free(db: AsyncSession, people: list[Person]) -> None:
@@ -74,10 +97,9 @@ async def _require_free(db: AsyncSession, people: list[Person]) -> None:
     query = select(Membership.person_id).where(Membership.person_id.in_(ids), Membership.valid_to.is_(None))
     taken = set(await db.scalars(query))
     if taken:
-        detail = f"{AlreadyInHousehold.zh} / {AlreadyInHousehold.en}"
-        places = [place for place, id in enumerate(ids) if id in taken]
+        why = AlreadyInHousehold.zh, AlreadyInHousehold.en
         raise AlreadyInHousehold(
-            errors=[{"pointer": f"/members/{place}", "detail": detail} for place in places]
+            errors=[place(f"/members/{number}", *why) for number, id in enumerate(ids) if id in taken]
         )
 
 
@@ -104,6 +126,7 @@ def _categorise(db: AsyncSession, actor: Actor, row: Household, form: Form, peop
                 household_id=row.id if claimed.member is None else None,
                 person_id=None if claimed.member is None else people[claimed.member].id,
                 evidence=claimed.evidence,
+                grade=claimed.grade,
                 valid_from=claimed.since,
                 verified_by=actor.account_id,
             )

@@ -8,8 +8,9 @@ from sqlalchemy import func, select, update
 
 from app import clock, demo
 from app.journey import couple
-from app.models.appointments import Appointment, AppointmentEvent, Slot
-from app.models.consents import ConsentNotice
+from app.models.appointments import Appointment, AppointmentEvent, Qualification, Slot, SlotStatus
+from app.models.consents import Consent, ConsentNotice
+from app.models.households import Couple
 from app.models.identity import Role
 from app.models.partners import Organization, PartnerKey
 from tests.clients import partner_client, staff_client
@@ -89,6 +90,76 @@ async def test_a_double_tap_books_once_and_gets_the_same_answer(session, family,
     assert (await book(family[0], other_slot, once)).json()["type"] == PROBLEM + "idempotency-key-reused"
     assert (await book(family[1], slot, once)).json()["type"] == PROBLEM + "idempotency-key-taken"
     assert await session.scalar(select(func.count()).select_from(Appointment)) == 1
+
+
+async def consent_withdrawn(session, wife):
+    await session.execute(update(Consent).values(withdrawn_at=clock.now()))
+
+
+async def marriage_ended(session, wife):
+    await session.execute(update(Couple).values(valid_to=clock.today()))
+
+
+async def slot_closed(session, wife):
+    await session.execute(update(Slot).values(status=SlotStatus.CLOSED))
+
+
+async def qualification_lapsed(session, wife):
+    await session.execute(update(Qualification).values(valid_until=clock.now()))
+
+
+@pytest.mark.parametrize("change", [consent_withdrawn, marriage_ended, slot_closed, qualification_lapsed])
+async def test_a_lost_answer_is_given_again_whatever_has_changed_since(session, family, hospital, change):
+    slot, once = await published(hospital), key()
+    first = await book(family[0], slot, once)
+    await change(session, family[0])
+    await session.commit()
+    again = await book(family[0], slot, once)
+    assert (again.status_code, again.json()) == (201, first.json())
+    assert await session.scalar(select(func.count()).select_from(Appointment)) == 1
+
+
+async def test_who_qualified_as_a_couple_that_ended_since_books_no_more(session, family, hospital):
+    why = await family[0].post("/citizen/v1/services/pre_pregnancy_check/qualification")
+    assert why.json()["eligible"] is True
+    await marriage_ended(session, family[0])
+    await session.commit()
+    answer = await book(family[0], await published(hospital))
+    assert answer.json()["type"] == PROBLEM + "not-eligible"
+    assert "married" in {criterion["fact"] for criterion in answer.json()["criteria"]}
+
+
+async def test_a_resident_sees_where_to_go_and_who_receives_the_data_also_when_the_slot_has_closed(
+    session, family, hospital
+):
+    slot = await published(hospital)
+    query = {"service": "pre_pregnancy_check"}
+    (offered,) = [
+        s for s in (await family[0].get("/citizen/v1/slots", params=query)).json()["items"] if s["id"] == slot
+    ]
+    mine = (await book(family[0], slot)).json()
+    assert (await hospital.post(f"/partner/v1/slots/{slot}/close")).json()["status"] == "closed"
+    shown = (await family[1].get(f"/citizen/v1/appointments/{mine['id']}")).json()
+    (listed,) = (await family[1].get("/citizen/v1/appointments")).json()["items"]
+    assert shown == listed
+    assert shown["service_zh"] == "免费孕前优生健康检查"
+    names = ("clinic_name", "clinic_address", "clinic_phone", "organization_name")
+    assert {name: shown[name] for name in names} == {name: offered[name] for name in names}
+    assert shown["organization_name"] == await session.scalar(
+        select(Organization.name).where(Organization.id == demo.HOSPITAL)
+    )
+
+
+async def test_slots_of_an_unknown_service_are_not_found(family):
+    assert (await family[0].get("/citizen/v1/slots", params={"service": "no_such"})).status_code == 404
+
+
+async def test_a_code_typed_by_hand_is_forgiven_its_look_alikes(session, family, hospital):
+    mine = (await book(family[0], await published(hospital))).json()
+    await session.execute(update(Appointment).values(code="0123456789"))
+    await session.commit()
+    answer = await hospital.post("/partner/v1/check-ins", json={"code": "ol2-345 6789"})
+    assert (answer.status_code, answer.json().get("id")) == (200, mine["id"]), answer.text
 
 
 async def test_without_consent_the_refusal_names_the_notice_and_whose(worker, hospital):

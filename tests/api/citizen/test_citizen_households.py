@@ -3,13 +3,24 @@
 import uuid
 
 import pytest
-from sqlalchemy import func, select
+from sqlalchemy import func, select, update
 
 from app.journey import couple
-from app.models.households import Couple, Household, Membership, Person
+from app.models.households import Category, Couple, Household, Membership, Person
 from app.models.identity import Role
-from tests.clients import staff_client
-from tests.residents import NEXT_COUNTY_TOWN, TOWN, bound, form, key, member, resident, verified
+from tests.clients import client, staff_client
+from tests.residents import (
+    NEXT_COUNTY_TOWN,
+    TOWN,
+    agree,
+    bind,
+    bound,
+    form,
+    key,
+    member,
+    resident,
+    verified,
+)
 
 pytestmark = pytest.mark.usefixtures("connection", "wechat")
 PURPOSE = {"Purpose": "verification"}
@@ -192,13 +203,136 @@ async def test_who_belongs_to_a_household_is_refused_at_the_place_in_the_form(se
     assert await session.scalar(select(func.count()).select_from(Membership)) == 2
 
 
-async def test_a_document_known_under_another_name_is_refused_at_its_place(worker):
+async def test_who_was_verified_under_another_name_is_refused_at_the_place_in_the_form(session, worker):
     wife, husband = couple()
-    await bound(husband)
-    renamed = [member(wife, "spouse"), member(husband, "head", name="李建图")]
-    _, row = await submitted(wife, husband, members=renamed)
+    await verified(wife, husband, worker)
+    await session.execute(update(Membership).values(valid_to=Membership.valid_from))
+    await session.execute(update(Couple).values(valid_to=func.current_date()))
+    await session.commit()
+    second_wife, _ = couple()
+    renamed = [member(second_wife, "spouse"), member(husband, "head", name="李建图")]
+    _, row = await submitted(second_wife, husband, members=renamed)
     answer = await worker.post(f"/staff/v1/households/{row['id']}/verify", json={"version": row["version"]})
     assert answer.json()["errors"][0]["pointer"] == "/members/1/name"
+
+
+@pytest.mark.parametrize("claimed", [{"phone": "13700000000"}, {"name": "李建图"}])
+async def test_papers_win_over_an_account_that_claimed_somebody_else(session, worker, claimed):
+    wife, husband = couple()
+    squatter = await resident()
+    assert (await bind(squatter, husband, **claimed)).status_code == 201
+    await agree(squatter)
+    await verified(wife, husband, worker)
+    assert (await squatter.get("/citizen/v1/me")).json()["type"] == "urn:nuanxin:problem:not-bound"
+    assert (await squatter.get("/citizen/v1/sign-ins")).json() == []
+    rightful = await bound(husband)
+    assert (await rightful.get("/citizen/v1/me")).json()["name"] == "李*国"
+    given = (await rightful.get("/citizen/v1/consents")).json()
+    assert given
+    assert all(one["withdrawn_at"] for one in given), "the squatter's yes is not his"
+    log = (await rightful.get("/citizen/v1/me/access-log")).json()["items"]
+    assert "release_binding" in {item["action"] for item in log}
+
+
+async def test_a_slip_of_the_registrant_heals_and_the_own_binding_and_phone_stay(session, worker):
+    wife, husband = couple()
+    caller = await resident(wife.openid)
+    await bind(caller, wife, name="王小方")
+    members = [member(wife, "spouse", phone="13700000000"), member(husband, "head")]
+    draft = (await caller.post("/citizen/v1/households", json=form(wife, husband, members=members))).json()
+    path = f"/households/{draft['id']}"
+    sent = (await caller.post(f"/citizen/v1{path}/submit", json={"version": draft["version"]})).json()
+    answer = await worker.post(f"/staff/v1{path}/verify", json={"version": sent["version"]})
+    assert answer.status_code == 200, answer.text
+    me = (await caller.get("/citizen/v1/me")).json()
+    assert (me["name"], me["phone"][-4:]) == ("王*芳", wife.phone[-4:])
+
+
+async def test_grown_heads_and_spouses_give_a_phone_others_may():
+    wife, husband = couple()
+    elder = couple()[1]
+    members = [
+        member(wife, "spouse"),
+        member(husband, "head", phone=None),
+        member(elder, "parent", phone=None),
+    ]
+    answer = await (await bound(wife)).post(
+        "/citizen/v1/households", json=form(wife, husband, members=members)
+    )
+    assert [error["pointer"] for error in answer.json()["errors"]] == ["/members/1/phone"]
+
+
+async def test_a_submitted_form_can_be_taken_back_until_it_is_decided(worker):
+    wife, husband = couple()
+    caller, row = await submitted(wife, husband)
+    path = f"/citizen/v1/households/{row['id']}"
+    back = (await caller.post(f"{path}/withdraw", json={"version": row["version"]})).json()
+    assert (back["status"], back["submitted_at"]) == ("draft", None)
+    seen = await worker.get(f"/staff/v1/households/{row['id']}", headers=PURPOSE)
+    assert seen.status_code == 404
+    again = await caller.post(f"{path}/withdraw", json={"version": back["version"]})
+    assert again.json()["type"] == "urn:nuanxin:problem:wrong-state"
+    sent = await caller.post(f"{path}/submit", json={"version": back["version"]})
+    assert sent.json()["status"] == "submitted"
+
+
+@pytest.mark.parametrize(
+    "pointer", ["/members/2/name", "/members/01/name", "/members/-", "members", "/", "/adress", "/address/0"]
+)
+async def test_a_mark_points_to_a_place_in_the_form(worker, pointer):
+    _, row = await submitted(*couple())
+    marks = [{"pointer": "/address", "note": "请补充"}, {"pointer": pointer, "note": "?"}]
+    answer = await worker.post(
+        f"/staff/v1/households/{row['id']}/return", json={"version": row["version"], "marks": marks}
+    )
+    assert [error["pointer"] for error in answer.json()["errors"]] == ["/marks/1/pointer"]
+
+
+async def test_the_free_text_of_family_and_worker_is_for_those_who_verify(session, worker):
+    wife, husband = couple()
+    categories = [
+        {"code": "surgery_complication", "member": 0, "grade": 3, "evidence": "鉴定书", "since": "2021-01-01"}
+    ]
+    caller, row = await submitted(wife, husband, categories=categories)
+    path = f"/staff/v1/households/{row['id']}"
+    assert "鉴定书" not in (await worker.get(path, headers=PURPOSE)).text
+    assert "鉴定书" in (await worker.post(f"{path}/unmask", headers=PURPOSE)).text
+    marks = [{"pointer": "/members/1/name", "note": "身份证上是李建图"}]
+    await worker.post(f"{path}/return", json={"version": row["version"], "marks": marks})
+    supervisor = await staff_client(session, Role.SUPERVISOR, TOWN)
+    seen = (await supervisor.get(path, headers=PURPOSE)).json()
+    assert seen["marks"] == [{"pointer": "/members/1/name", "note": ""}]
+    assert seen["handbook"][-1]["note"] == "/members/1/name"
+    for reader in (caller.get(f"/citizen/v1/households/{row['id']}"), worker.get(path, headers=PURPOSE)):
+        assert (await reader).json()["marks"] == marks
+
+
+async def test_a_verified_category_keeps_its_grade_and_its_evidence_sealed(session, worker):
+    wife, husband = couple()
+    claimed = {
+        "code": "surgery_complication",
+        "member": 0,
+        "grade": 3,
+        "evidence": "鉴定书",
+        "since": "2021-01-01",
+    }
+    caller = await verified(wife, husband, worker, categories=[claimed])
+    mine = (await caller.get("/citizen/v1/households")).json()[0]
+    detail = (await caller.get(f"/citizen/v1/households/{mine['id']}")).json()
+    assert [(c["code"], c["grade"]) for c in detail["categories"]] == [("surgery_complication", 3)]
+    row = await session.get_one(Category, uuid.UUID(detail["categories"][0]["id"]))
+    assert row.evidence == "鉴定书"
+    assert "鉴定书".encode() not in row.evidence_sealed
+
+
+async def test_everybody_may_know_which_categories_there_are():
+    listed = (await client().get("/public/v1/categories")).json()
+    assert {
+        "code": "minimum_income",
+        "zh": "低保",
+        "en": "Minimum-income support",
+        "holder": "household",
+    } in (listed)
 
 
 async def test_the_family_sees_who_looked_and_why(worker):
@@ -214,6 +348,28 @@ async def test_the_family_sees_who_looked_and_why(worker):
         ("village_worker", "read_unmasked", "complaint"),
         ("village_worker", "read", "verification"),
     ]
+
+
+async def test_before_verification_a_look_is_in_the_file_of_everybody_known(worker):
+    wife, husband = couple()
+    husband_caller = await bound(husband)
+    _, row = await submitted(wife, husband)
+    await worker.get(f"/staff/v1/households/{row['id']}", headers=PURPOSE)
+    log = (await husband_caller.get("/citizen/v1/me/access-log")).json()["items"]
+    look = next(item for item in log if item["action"] == "read")
+    assert (look["role_zh"], look["role_en"]) == ("村（居）委会工作人员", "Village worker")
+    assert (look["actor_name"], look["own"]) == ("凤凰北街街道", False)
+
+
+async def test_ones_own_looks_are_told_from_those_of_the_spouse(worker):
+    wife, husband = couple()
+    husband_caller = await bound(husband)
+    caller = await verified(wife, husband, worker)
+    mine = (await caller.get("/citizen/v1/households")).json()[0]
+    await caller.get(f"/citizen/v1/households/{mine['id']}")
+    for reader, own in ((caller, True), (husband_caller, False)):
+        newest = (await reader.get("/citizen/v1/me/access-log")).json()["items"][0]
+        assert (newest["action"], newest["role_zh"], newest["own"]) == ("read", "居民", own)
 
 
 async def test_lists_are_paged_without_gaps_or_repeats(worker):

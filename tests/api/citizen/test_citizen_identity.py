@@ -2,9 +2,14 @@
 
 import pytest
 import time_machine
+from sqlalchemy import func, select
 
+from app import clock
 from app.journey import couple
-from tests.residents import bind, bound, control, resident
+from app.models.audit import AuditEvent
+from app.models.identity import Role
+from tests.clients import staff_client
+from tests.residents import NEXT_COUNTY_TOWN, TOWN, bind, bound, control, member, resident, verified
 
 pytestmark = pytest.mark.usefixtures("connection", "wechat")
 
@@ -112,3 +117,50 @@ async def test_one_lists_and_ends_ones_own_sign_ins_only():
     assert (await caller.delete(f"/citizen/v1/sign-ins/{theirs[0]['id']}")).status_code == 404
     assert (await caller.delete(f"/citizen/v1/sign-ins/{mine[0]['id']}")).status_code == 204
     assert (await caller.get("/citizen/v1/sign-ins")).json() == []
+
+
+async def test_nobody_is_bound_to_a_known_person_without_a_phone_on_file(session):
+    worker = await staff_client(session, Role.VILLAGE_WORKER, TOWN)
+    wife, husband = couple()
+    mother = couple()[0]
+    members = [member(wife, "spouse"), member(husband, "head"), member(mother, "parent", phone=None)]
+    await verified(wife, husband, worker, members=members)
+    neighbour = await resident()
+    answer = await bind(neighbour, mother)
+    assert (answer.status_code, answer.json()["type"]) == (409, "urn:nuanxin:problem:binding-refused")
+
+
+async def test_a_worker_who_saw_the_document_sets_the_phone_and_frees_the_person(session):
+    worker = await staff_client(session, Role.VILLAGE_WORKER, TOWN)
+    wife, husband = couple()
+    caller = await verified(wife, husband, worker)
+    me = (await caller.get("/citizen/v1/me")).json()
+    path, new = f"/staff/v1/persons/{me['id']}/release-binding", {"phone": "13700000001"}
+    purpose = {"Purpose": "complaint"}
+    elsewhere = await staff_client(session, Role.VILLAGE_WORKER, NEXT_COUNTY_TOWN)
+    assert (await elsewhere.post(path, json=new, headers=purpose)).status_code == 404
+    assert (await worker.post(path, json=new)).status_code == 422, "without a purpose"
+    assert (await worker.post(path, json=new, headers=purpose)).status_code == 204
+    assert (await caller.get("/citizen/v1/me")).json()["type"] == "urn:nuanxin:problem:not-bound"
+    assert (await caller.get("/citizen/v1/sign-ins")).json() == []
+    replacement = await resident()
+    assert (await bind(replacement, wife)).status_code == 409, "the old phone"
+    assert (await bind(replacement, wife, **new)).status_code == 201
+    log = (await replacement.get("/citizen/v1/me/access-log")).json()["items"]
+    assert [item["action"] for item in log[:4]] == ["bind", "bind_refused", "release_binding", "set_phone"]
+    assert {item["purpose"] for item in log[2:4]} == {"complaint"}
+
+
+async def test_an_account_may_be_refused_five_times_a_day(session):
+    wife, husband = couple()
+    await bound(wife)
+    with time_machine.travel(clock.now(), tick=False) as traveller:
+        thief = await resident(husband.openid)
+        refused = [await bind(thief, wife) for _ in range(6)]
+        assert [answer.status_code for answer in refused] == [409] * 5 + [429]
+        recorded = select(func.count()).where(AuditEvent.action == "bind_refused")
+        assert await session.scalar(recorded) == 5
+        assert (await bind(thief, husband)).status_code == 429, "not even who it says to be"
+        traveller.shift(24 * 60 * 60 + 1)
+        later = await resident(husband.openid)
+        assert (await bind(later, husband)).status_code == 201

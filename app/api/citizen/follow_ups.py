@@ -1,0 +1,30 @@
+"""What is to follow from a result."""
+
+import uuid
+from datetime import date
+from typing import Annotated, Any
+
+from fastapi import APIRouter
+
+from app.access import Actor, Permission
+from app.api.deps import Db, Listing, Paging, View, listing, resident_may
+from app.models.follow_ups import FollowUpKind, FollowUpStatus
+from app.services import follow_ups
+
+router = APIRouter(tags=["随访 follow-ups"])
+Read = Annotated[Actor, resident_may(Permission.FOLLOW_UP_READ)]
+
+
+class OwnFollowUp(View):
+    id: uuid.UUID
+    report_id: uuid.UUID
+    kind: FollowUpKind
+    status: FollowUpStatus
+    due_on: date
+
+
+@router.get("/follow-ups", summary="我的随访 My follow-ups", response_model=Listing[OwnFollowUp])
+async def my_follow_ups(db: Db, actor: Read, page: Paging) -> dict[str, Any]:
+    after = page.after(uuid.UUID)
+    rows = await follow_ups.list_own(db, actor, after=after[0] if after else None, limit=page.limit + 1)
+    return listing(rows, page, lambda row: (row.id,))
