@@ -16,9 +16,10 @@ from app import clock, tokens
 from app.access import Actor
 from app.db import new_id
 from app.models.identity import Role
-from app.models.partners import Algorithm, Organization, PartnerKey
+from app.models.partners import Algorithm, Organization
 from app.models.staff import StaffAccount
 from app.services import partners, staff
+from app.services.partners import IssuedKey
 from app.services.sign_ins import TokenPair
 
 SYSTEM = Actor.system("test")
@@ -62,8 +63,8 @@ class Worker:
 async def a_worker(session: AsyncSession, role: Role, region_code: str = REGION) -> Worker:
     """Enrolled already: the enrolment itself costs three more rounds of argon2, and has its own tests."""
     username = f"w{new_id().hex}"
-    account, password = await staff.create_first(
-        session, SYSTEM, username=username, name="李明", role=role, region_code=region_code
+    account, password = await staff.create(
+        session, SYSTEM, None, username=username, name="李明", role=role, region_code=region_code
     )
     secret = tokens.new_totp_secret()
     account.totp_secret, account.totp_enrolled_at = secret, clock.now()
@@ -72,9 +73,10 @@ async def a_worker(session: AsyncSession, role: Role, region_code: str = REGION)
 
 
 async def a_new_account(session: AsyncSession) -> tuple[StaffAccount, str]:
-    made = await staff.create_first(
+    made = await staff.create(
         session,
         SYSTEM,
+        None,
         username=f"n{new_id().hex}",
         name="王芳",
         role=Role.VILLAGE_WORKER,
@@ -145,14 +147,16 @@ class Signature(httpx.Auth):
 
 async def a_hospital(
     session: AsyncSession, region_code: str = REGION, algorithm: Algorithm = Algorithm.HMAC_SHA256
-) -> tuple[Organization, PartnerKey]:
+) -> tuple[Organization, IssuedKey]:
     name = f"第一人民医院 {new_id().hex}"
-    made = await partners.create(session, SYSTEM, name=name, region_code=region_code, algorithm=algorithm)
+    made = await partners.create(
+        session, SYSTEM, None, name=name, region_code=region_code, algorithm=algorithm
+    )
     await session.commit()
     return made
 
 
 def partner_client(
-    organization: Organization, key: PartnerKey, *, app: FastAPI | None = None
+    organization: Organization, key: IssuedKey, *, app: FastAPI | None = None
 ) -> httpx.AsyncClient:
     return client(app, auth=Signature(key.id, key.secret, organization.algorithm))

@@ -23,12 +23,13 @@ from app.db import new_id
 from app.errors import Conflict, NotFound, Unauthenticated, WrongState
 from app.models.identity import Role
 from app.models.partners import Algorithm, Organization, PartnerKey, PartnerNonce
-from app.services import audit, idempotency, staff
+from app.services import audit, idempotency, regions
 from app.services.idempotency import Key
 
 TOLERANCE = timedelta(minutes=5)
 NONCES_KEPT = timedelta(minutes=15)
 LIVE_KEYS = 2
+SECRET_SHOWN = timedelta(minutes=15)
 SECRET_PREFIX = "whsec_"  # noqa: S105
 # No blank inside: the first blank of the signed content then always ends "id.timestamp.METHOD".
 MESSAGE_ID = re.compile(r"[\x21-\x7e]{1,100}")
@@ -39,13 +40,13 @@ class SignatureRefused(Unauthenticated):
     """One answer for an unknown key, a revoked one, a disabled hospital and a wrong signature."""
 
     zh, en = "签名验证未通过", "The signature is not accepted"
-    do_zh = "请检查密钥编号、密钥、签名内容,以及服务器时钟(误差五分钟以内)"
+    do_zh = "请检查密钥编号、密钥、签名内容，以及服务器时钟（误差五分钟以内）"
     do_en = "Check key id, secret, signed content, and that the clock is right within five minutes"
     headers: ClassVar = {"WWW-Authenticate": "Nuanxin-Signature"}
 
 
 class ReplayedRequest(Conflict):
-    zh, en = "该请求已被接收", "This very request was accepted before"
+    zh, en = "该请求已处理，请勿重复提交", "This very request was accepted before"
     do_zh = "重试请使用相同的 Webhook-Id 和新的时间戳重新签名"
     do_en = "To retry, keep the Webhook-Id, take a new timestamp and sign again"
 
@@ -151,15 +152,24 @@ async def purge_nonces(db: AsyncSession) -> None:
     await db.execute(delete(PartnerNonce).where(PartnerNonce.sent_at < clock.now() - NONCES_KEPT))
 
 
+@dataclass(frozen=True, slots=True)
+class IssuedKey:
+    """A key as it is handed over. A repeated request gets the secret for a quarter of an hour, then None."""
+
+    id: uuid.UUID
+    created_at: datetime
+    revoked_at: datetime | None
+    secret: str | None
+
+
 async def create(
-    db: AsyncSession, actor: Actor, key: Key | None = None, *,
-    name: str, region_code: str, algorithm: Algorithm,
-) -> tuple[Organization, PartnerKey]:  # fmt: skip
-    """A hospital and its first key, whose secret is shown this once. `key` is None for commands."""
+    db: AsyncSession, actor: Actor, key: Key | None, *, name: str, region_code: str, algorithm: Algorithm
+) -> tuple[Organization, IssuedKey]:
+    """A hospital and its first key. `key` is None for commands."""
     if key is not None and not await idempotency.claim(db, actor, key):
         organization = await fetch(db, actor, Organization, key.id)
-        return organization, (await keys_of(db, actor, organization.id))[0]
-    await staff.require_own_region(db, actor, region_code)
+        return organization, await _shown_again(db, actor, (await keys_of(db, actor, organization.id))[0])
+    await regions.require_own_region(db, actor, region_code)
     organization = Organization(
         id=key.id if key else new_id(), name=name, region_code=region_code, algorithm=algorithm,
         created_at=clock.now(),
@@ -171,21 +181,27 @@ async def create(
     return organization, first
 
 
-async def _new_key(db: AsyncSession, actor: Actor, organization: Organization, id: uuid.UUID) -> PartnerKey:
+async def _new_key(db: AsyncSession, actor: Actor, organization: Organization, id: uuid.UUID) -> IssuedKey:
     key = PartnerKey(id=id, organization_id=organization.id, created_at=clock.now())
     key.secret = SECRET_PREFIX + base64.b64encode(secrets.token_bytes(32)).decode()
     db.add(key)
     await audit.record(db, actor, "create", "partner_key", key.id)
-    return key
+    return IssuedKey(key.id, key.created_at, None, key.secret)
 
 
-async def add_key(
-    db: AsyncSession, actor: Actor, key: Key | None = None, *, organization_id: uuid.UUID
-) -> PartnerKey:
+async def _shown_again(db: AsyncSession, actor: Actor, key: PartnerKey) -> IssuedKey:
+    """For an answer that was lost on the line. Later it would be a way to read secrets in passing."""
+    if clock.now() - key.created_at > SECRET_SHOWN:
+        return IssuedKey(key.id, key.created_at, key.revoked_at, None)
+    await audit.record(db, actor, "read_secret", "partner_key", key.id)
+    return IssuedKey(key.id, key.created_at, key.revoked_at, key.secret)
+
+
+async def add_key(db: AsyncSession, actor: Actor, key: Key, *, organization_id: uuid.UUID) -> IssuedKey:
     """A second live key, so that the hospital changes over without a pause; never a third."""
     organization = await fetch(db, actor, Organization, organization_id, lock=True)
-    if key is not None and not await idempotency.claim(db, actor, key):
-        return await _key_of(db, organization, key.id)
+    if not await idempotency.claim(db, actor, key):
+        return await _shown_again(db, actor, await _key_of(db, organization, key.id))
     if organization.disabled_at is not None:
         raise OrganizationDisabled
     live = select(func.count()).where(
@@ -193,7 +209,7 @@ async def add_key(
     )
     if (await db.scalars(live)).one() >= LIVE_KEYS:
         raise TwoKeysLive
-    return await _new_key(db, actor, organization, key.id if key else new_id())
+    return await _new_key(db, actor, organization, key.id)
 
 
 async def _key_of(db: AsyncSession, organization: Organization, key_id: uuid.UUID) -> PartnerKey:
@@ -215,9 +231,9 @@ async def revoke_key(
     return key
 
 
-async def disable(db: AsyncSession, actor: Actor, organization_id: uuid.UUID) -> Organization:
+async def disable(db: AsyncSession, actor: Actor, id: uuid.UUID) -> Organization:
     """No request of this hospital is accepted any more."""
-    organization = await fetch(db, actor, Organization, organization_id, lock=True)
+    organization = await fetch(db, actor, Organization, id, lock=True)
     organization.disabled_at = organization.disabled_at or clock.now()
     await audit.record(db, actor, "disable", "organization", organization.id)
     return organization
@@ -231,15 +247,15 @@ async def own(db: AsyncSession, actor: Actor) -> Organization:
 async def in_region(
     db: AsyncSession, actor: Actor, *, after: uuid.UUID | None, limit: int
 ) -> list[Organization]:
-    """The hospitals of the worker's region, oldest first; one more than `limit` when there are more."""
+    """The hospitals of the worker's region, oldest first."""
     query = select(Organization).where(visible(actor, Organization))
     if after is not None:
         query = query.where(Organization.id > after)
-    return list(await db.scalars(query.order_by(Organization.id).limit(limit + 1)))
+    return list(await db.scalars(query.order_by(Organization.id).limit(limit)))
 
 
-async def keys_of(db: AsyncSession, actor: Actor, organization_id: uuid.UUID) -> list[PartnerKey]:
+async def keys_of(db: AsyncSession, actor: Actor, id: uuid.UUID) -> list[PartnerKey]:
     """Live and revoked, oldest first: revoked ones explain old signatures."""
-    organization = await fetch(db, actor, Organization, organization_id)
+    organization = await fetch(db, actor, Organization, id)
     query = select(PartnerKey).where(PartnerKey.organization_id == organization.id)
     return list(await db.scalars(query.order_by(PartnerKey.created_at, PartnerKey.id).limit(100)))

@@ -2,6 +2,7 @@ import asyncio
 import base64
 import hashlib
 import hmac
+import uuid
 from dataclasses import replace
 from datetime import timedelta
 
@@ -17,18 +18,19 @@ from app import clock, db, errors
 from app.access import Actor
 from app.db import new_id
 from app.errors import NotFound
+from app.models.audit import AuditEvent
 from app.models.identity import Role
 from app.models.partners import Algorithm, Organization, PartnerKey, PartnerNonce
-from app.services import partners, staff
+from app.services import partners, regions
 from app.services.idempotency import Key
-from app.services.partners import ReplayedRequest, SignatureRefused, SignedRequest
+from app.services.partners import IssuedKey, ReplayedRequest, SignatureRefused, SignedRequest
 from tests.clients import REGION, SYSTEM, a_hospital, a_worker
 
 OTHER_CITY = "640200000000"
 
 
 def signed(
-    organization: Organization, key: PartnerKey, *, message_id: str = "msg_1", late: int = 0
+    organization: Organization, key: IssuedKey, *, message_id: str = "msg_1", late: int = 0
 ) -> SignedRequest:
     timestamp = int(clock.now().timestamp()) - late
     path, body = "/partner/v1/reports?draft=1", '{"name":"王芳"}'.encode()
@@ -36,6 +38,11 @@ def signed(
         organization.algorithm, key.secret, message_id, timestamp, "POST", path, body
     )
     return SignedRequest(str(key.id), message_id, str(timestamp), signature, "POST", path, body)
+
+
+async def add_key(session: AsyncSession, organization_id: uuid.UUID) -> IssuedKey:
+    actor = Actor(Role.SYSTEM_ADMINISTRATOR, id=new_id(), region_code=REGION)
+    return await partners.add_key(session, actor, Key(new_id(), b""), organization_id=organization_id)
 
 
 async def refused(session: AsyncSession, request: SignedRequest) -> bool:
@@ -212,19 +219,19 @@ async def test_a_purged_nonce_opens_no_way_for_a_replay(session: AsyncSession) -
 
 async def test_two_keys_live_side_by_side_and_a_third_is_refused(session: AsyncSession) -> None:
     organization, first = await a_hospital(session)
-    second = await partners.add_key(session, SYSTEM, organization_id=organization.id)
+    second = await add_key(session, organization.id)
     for number, key in enumerate((first, second)):
         assert await partners.authenticate(session, signed(organization, key, message_id=f"m{number}"))
     with pytest.raises(partners.TwoKeysLive):
-        await partners.add_key(session, SYSTEM, organization_id=organization.id)
+        await add_key(session, organization.id)
 
 
 async def test_a_revoked_key_signs_nothing_and_makes_room_for_a_new_one(session: AsyncSession) -> None:
     organization, first = await a_hospital(session)
-    await partners.add_key(session, SYSTEM, organization_id=organization.id)
+    await add_key(session, organization.id)
     await partners.revoke_key(session, SYSTEM, organization_id=organization.id, key_id=first.id)
     assert await refused(session, signed(organization, first))
-    third = await partners.add_key(session, SYSTEM, organization_id=organization.id)
+    third = await add_key(session, organization.id)
     assert await partners.authenticate(session, signed(organization, third))
 
 
@@ -232,12 +239,12 @@ async def test_five_administrators_adding_a_key_at_once_make_one(committed: str)
     async with db.begin() as session:
         organization, _ = await a_hospital(session)
 
-    async def add() -> PartnerKey:
+    async def add() -> IssuedKey:
         async with db.begin() as session:
-            return await partners.add_key(session, SYSTEM, organization_id=organization.id)
+            return await add_key(session, organization.id)
 
     answers = await asyncio.gather(*(add() for _ in range(5)), return_exceptions=True)
-    assert sorted(type(answer).__name__ for answer in answers) == ["PartnerKey"] + ["TwoKeysLive"] * 4
+    assert sorted(type(answer).__name__ for answer in answers) == ["IssuedKey"] + ["TwoKeysLive"] * 4
 
 
 async def test_a_disabled_hospital_is_refused_and_gets_no_new_key(session: AsyncSession) -> None:
@@ -245,7 +252,7 @@ async def test_a_disabled_hospital_is_refused_and_gets_no_new_key(session: Async
     await partners.disable(session, SYSTEM, organization.id)
     assert await refused(session, signed(organization, key))
     with pytest.raises(partners.OrganizationDisabled):
-        await partners.add_key(session, SYSTEM, organization_id=organization.id)
+        await add_key(session, organization.id)
 
 
 async def test_secrets_are_random_and_not_kept_in_the_clear(session: AsyncSession) -> None:
@@ -253,8 +260,9 @@ async def test_secrets_are_random_and_not_kept_in_the_clear(session: AsyncSessio
     assert one.secret != two.secret
     raw = base64.b64decode(one.secret.removeprefix("whsec_"))
     assert len(raw) == 32
-    assert raw not in one.secret_sealed
-    assert one.secret.encode() not in one.secret_sealed
+    kept = (await session.get_one(PartnerKey, one.id)).secret_sealed
+    assert raw not in kept
+    assert one.secret.encode() not in kept
 
 
 async def test_repeating_a_registration_gives_the_same_hospital_and_key(session: AsyncSession) -> None:
@@ -266,14 +274,41 @@ async def test_repeating_a_registration_gives_the_same_hospital_and_key(session:
     assert (again.id, same_key.id, same_key.secret) == (organization.id, key.id, key.secret)
     addition = Key(new_id(), b"2")
     added = await partners.add_key(session, actor, addition, organization_id=organization.id)
-    assert (await partners.add_key(session, actor, addition, organization_id=organization.id)).id == added.id
+    assert await partners.add_key(session, actor, addition, organization_id=organization.id) == added
+
+
+async def test_a_repeated_request_reads_the_secret_for_a_quarter_of_an_hour_and_each_time_is_on_record(
+    session: AsyncSession,
+) -> None:
+    actor = (await a_worker(session, Role.COUNTY_ADMINISTRATOR)).actor()
+    request, addition = Key(new_id(), b"1"), Key(new_id(), b"2")
+
+    async def repeat() -> list[IssuedKey]:
+        organization, first = await partners.create(
+            session, actor, request, name="妇幼保健院", region_code=REGION, algorithm=Algorithm.HMAC_SM3
+        )
+        return [first, await partners.add_key(session, actor, addition, organization_id=organization.id)]
+
+    async def readings() -> int:
+        mine = AuditEvent.actor_id == actor.id, AuditEvent.action == "read_secret"
+        return await session.scalar(select(func.count()).select_from(AuditEvent).where(*mine))
+
+    with time_machine.travel(clock.now()) as time:
+        made = await repeat()
+        assert await readings() == 0
+        time.shift(timedelta(minutes=14))
+        assert await repeat() == made
+        assert await readings() == 2
+        time.shift(timedelta(minutes=2))
+        assert await repeat() == [replace(key, secret=None) for key in made]
+        assert await readings() == 2
 
 
 async def test_a_name_is_registered_once(session: AsyncSession) -> None:
     organization, _ = await a_hospital(session)
     with pytest.raises(IntegrityError) as refusal:
         await partners.create(
-            session, SYSTEM, name=organization.name, region_code=REGION, algorithm=Algorithm.HMAC_SM3
+            session, SYSTEM, None, name=organization.name, region_code=REGION, algorithm=Algorithm.HMAC_SM3
         )
     assert errors.to_problem(refusal.value).slug() == "organization-name-taken"
 
@@ -281,14 +316,14 @@ async def test_a_name_is_registered_once(session: AsyncSession) -> None:
 async def test_an_administrator_keeps_only_the_hospitals_of_the_own_region(session: AsyncSession) -> None:
     actor = (await a_worker(session, Role.COUNTY_ADMINISTRATOR)).actor()
     theirs, key = await a_hospital(session, OTHER_CITY)
-    with pytest.raises(staff.RegionOutsideOwn):
+    with pytest.raises(regions.RegionOutsideOwn):
         await partners.create(
-            session, actor, name="他市医院", region_code=OTHER_CITY, algorithm=Algorithm.HMAC_SM3
+            session, actor, None, name="他市医院", region_code=OTHER_CITY, algorithm=Algorithm.HMAC_SM3
         )
     with pytest.raises(NotFound):
         await partners.disable(session, actor, theirs.id)
     with pytest.raises(NotFound):
-        await partners.add_key(session, actor, organization_id=theirs.id)
+        await partners.add_key(session, actor, Key(new_id(), b""), organization_id=theirs.id)
     with pytest.raises(NotFound):
         await partners.revoke_key(session, actor, organization_id=theirs.id, key_id=key.id)
     with pytest.raises(NotFound):

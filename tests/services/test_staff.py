@@ -1,18 +1,17 @@
 import asyncio
-from datetime import timedelta
 
 import pyotp
 import pytest
-import time_machine
 from sqlalchemy import select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app import clock, db, tokens
+from app import db, tokens
 from app.access import Actor
-from app.errors import Unauthenticated
-from app.models.identity import Role, SignIn
+from app.db import new_id
+from app.errors import NotFound, Unauthenticated
+from app.models.identity import CITIZEN_DOOR, Role, SignIn
 from app.models.staff import RecoveryCode, StaffAccount
-from app.services import staff
+from app.services import sign_ins, staff
 from app.services.sign_ins import TokenPair
 from app.services.staff import AccountLocked, CredentialsRefused, TotpEnrolmentRequired
 from tests.clients import (
@@ -23,7 +22,6 @@ from tests.clients import (
     a_new_account,
     a_worker,
     enrol,
-    fail,
     staff_sign_in,
 )
 
@@ -36,65 +34,6 @@ def wrong(code: str) -> str:
 
 async def actor_of(session: AsyncSession, pair: TokenPair) -> Actor:
     return await staff.actor_of(session, pair.access_token)
-
-
-# Locking
-
-
-async def test_five_failures_lock_the_account_for_fifteen_minutes(session: AsyncSession) -> None:
-    worker = await a_worker(session, Role.VILLAGE_WORKER)
-    with time_machine.travel(clock.now()) as time:
-        await fail(worker, 5)
-        with pytest.raises(AccountLocked):
-            await staff_sign_in(worker)
-        time.shift(timedelta(minutes=14, seconds=50))
-        with pytest.raises(AccountLocked):
-            await staff_sign_in(worker)
-        time.shift(timedelta(seconds=20))
-        assert (await staff_sign_in(worker)).access_token
-
-
-async def test_after_the_lock_there_are_five_attempts_again(session: AsyncSession) -> None:
-    worker = await a_worker(session, Role.VILLAGE_WORKER)
-    with time_machine.travel(clock.now()) as time:
-        await fail(worker, 5)
-        time.shift(timedelta(minutes=16))
-        await fail(worker, 4)
-        assert (await staff_sign_in(worker)).access_token
-
-
-async def test_a_success_forgives_earlier_failures(session: AsyncSession) -> None:
-    worker = await a_worker(session, Role.VILLAGE_WORKER)
-    await fail(worker, 4)
-    await staff_sign_in(worker)
-    await fail(worker, 4)
-    assert (await staff_sign_in(worker, totp=worker.code(1))).access_token
-
-
-async def test_wrong_one_time_codes_lock_as_well(session: AsyncSession) -> None:
-    worker = await a_worker(session, Role.VILLAGE_WORKER)
-    for _ in range(5):
-        with pytest.raises(CredentialsRefused):
-            await staff_sign_in(worker, totp=wrong(worker.code()))
-    with pytest.raises(AccountLocked):
-        await staff_sign_in(worker)
-
-
-async def test_a_stolen_password_alone_buys_no_more_guesses_at_the_code(session: AsyncSession) -> None:
-    worker = await a_worker(session, Role.VILLAGE_WORKER)
-    for _ in range(5):
-        with pytest.raises(CredentialsRefused):
-            await staff.begin_enrolment(**worker.credentials())
-    with pytest.raises(AccountLocked):
-        await staff_sign_in(worker)
-
-
-async def test_guesses_sent_all_at_once_are_five_as_well(committed: str) -> None:
-    async with db.begin() as session:
-        worker = await a_worker(session, Role.VILLAGE_WORKER)
-    guesses = (staff_sign_in(worker, password="wrong") for _ in range(12))
-    answers = [type(answer) for answer in await asyncio.gather(*guesses, return_exceptions=True)]
-    assert (answers.count(CredentialsRefused), answers.count(AccountLocked)) == (5, 7)
 
 
 # Proofs
@@ -224,6 +163,28 @@ async def test_somebody_elses_recovery_code_is_refused(session: AsyncSession) ->
         await staff_sign_in(worker, recovery_code=codes[0])
 
 
+async def test_recovery_codes_are_renewed_with_the_authenticator_and_the_old_ones_are_void(
+    session: AsyncSession,
+) -> None:
+    worker, old = await enrol(*await a_new_account(session))
+    actor = await actor_of(session, await staff_sign_in(worker, recovery_code=old[0]))
+    new = await staff.renew_recovery_codes(actor, code=worker.code(1))
+    assert len(set(new)) == 10
+    with pytest.raises(CredentialsRefused):
+        await staff_sign_in(worker, recovery_code=old[1])
+    assert await staff_sign_in(worker, recovery_code=new[0])
+
+
+async def test_a_found_token_buys_no_guesses_at_the_code(session: AsyncSession) -> None:
+    worker = await a_worker(session, Role.VILLAGE_WORKER)
+    actor = await actor_of(session, await staff_sign_in(worker))
+    for _ in range(5):
+        with pytest.raises(staff.CodeWrong):
+            await staff.renew_recovery_codes(actor, code=worker.code())  # spent
+    with pytest.raises(AccountLocked):
+        await staff.renew_recovery_codes(actor, code=worker.code(1))
+
+
 @pytest.mark.parametrize("weak", ["short", "Eleven-char", "my-{username}-2026", "{initial}"])
 async def test_a_weak_password_is_refused(session: AsyncSession, weak: str) -> None:
     account, initial = await a_new_account(session)
@@ -271,6 +232,26 @@ async def test_a_citizens_sign_in_opens_no_staff_door(session: AsyncSession) -> 
         await staff.actor_of(session, tokens.issue_access(staff.DOOR, actor.id, actor.sign_in_id))
 
 
+async def test_a_worker_with_the_id_of_a_resident_reaches_none_of_the_residents_sign_ins(
+    session: AsyncSession,
+) -> None:
+    """Administrators choose the ids of workers."""
+    worker = await a_worker(session, Role.VILLAGE_WORKER)
+    actor = await actor_of(session, await staff_sign_in(worker))
+    resident = Actor(Role.RESIDENT, id=actor.id)
+    pair = await sign_ins.start(
+        session, resident, door=CITIZEN_DOOR, account_id=worker.account.id, device="手机"
+    )
+    theirs = tokens.read_access(CITIZEN_DOOR, pair.access_token).sign_in_id
+    assert [row.id for row in await sign_ins.list_own(session, actor)] == [actor.sign_in_id]
+    assert [row.id for row in await sign_ins.list_own(session, resident)] == [theirs]
+    for who in (actor, Actor(Role.SYSTEM_ADMINISTRATOR, id=new_id(), region_code=REGION)):
+        with pytest.raises(NotFound):
+            await sign_ins.revoke(session, who, theirs)
+    await staff.disable(session, SYSTEM, worker.account.id)
+    assert [row.id for row in await sign_ins.list_own(session, resident)] == [theirs]
+
+
 # Own password
 
 
@@ -278,7 +259,7 @@ async def test_a_new_password_ends_every_other_sign_in(session: AsyncSession) ->
     worker = await a_worker(session, Role.VILLAGE_WORKER)
     elsewhere, here = await staff_sign_in(worker), await staff_sign_in(worker, totp=worker.code(1))
     actor = await actor_of(session, here)
-    await staff.change_password(session, actor, current=worker.password, new=OWN_PASSWORD)
+    await staff.change_password(actor, current=worker.password, new=OWN_PASSWORD)
     assert await actor_of(session, here)
     with pytest.raises(Unauthenticated):
         await actor_of(session, elsewhere)
@@ -289,6 +270,6 @@ async def test_guessing_the_current_password_locks_too(session: AsyncSession) ->
     actor = await actor_of(session, await staff_sign_in(worker))
     for _ in range(5):
         with pytest.raises(staff.CurrentPasswordWrong):
-            await staff.change_password(session, actor, current="wrong", new=OWN_PASSWORD)
+            await staff.change_password(actor, current="wrong", new=OWN_PASSWORD)
     with pytest.raises(AccountLocked):
-        await staff.change_password(session, actor, current=worker.password, new=OWN_PASSWORD)
+        await staff.change_password(actor, current=worker.password, new=OWN_PASSWORD)

@@ -2,6 +2,13 @@
 
 from fastapi import APIRouter
 
+from app.api import slots
+from app.api.deps import partner_may
 from app.api.partner import appointments, identity, results
 
-ROUTERS: tuple[APIRouter, ...] = (identity.router, appointments.router, results.router)
+ROUTERS: tuple[APIRouter, ...] = (
+    identity.router,
+    appointments.router,
+    slots.router(partner_may),
+    results.router,
+)

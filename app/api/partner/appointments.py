@@ -1,32 +1,18 @@
-"""A hospital's slots, its day, arrival and completion."""
+"""Arrival and completion."""
 
 import uuid
 from datetime import date, datetime
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter
 
-from app import clock
 from app.access import Actor, Permission
-from app.api.deps import (
-    Body,
-    Day,
-    Db,
-    IdempotencyKey,
-    Listing,
-    Paging,
-    Text,
-    View,
-    example,
-    listing,
-    partner_may,
-)
-from app.api.staff.appointments import ClinicView, PublishedSlot, ScheduledAppointment
+from app.api.deps import Body, Db, Text, View, example, partner_may
 from app.errors import NotFound, WrongState, problems
 from app.models.appointments import AppointmentStatus
 from app.models.households import DocumentKind, Sex
 from app.services import consents
-from app.services.appointments import bookings, slots
+from app.services.appointments import bookings
 
 router = APIRouter(tags=["预约 appointments"])
 Attend = Annotated[Actor, partner_may(Permission.APPOINTMENT_ATTEND)]
@@ -50,6 +36,23 @@ class Examinee(View):
 
 
 class Arrival(View):
+    model_config = example(
+        id="0198c5a4-7a30-7b1e-9d55-3f0a6c2b1e02",
+        status="arrived",
+        starts_at="2026-09-01T00:30:00Z",
+        ends_at="2026-09-01T01:00:00Z",
+        people=[
+            {
+                "name": "王小芳",
+                "sex": "female",
+                "birth_date": "1995-06-01",
+                "document_kind": "passport",
+                "document_number": "E12345678",
+                "phone": "13900000001",
+            }
+        ],
+    )
+
     id: uuid.UUID
     status: AppointmentStatus
     starts_at: datetime
@@ -60,63 +63,6 @@ class Arrival(View):
 class AttendanceView(View):
     id: uuid.UUID
     status: AppointmentStatus
-
-
-@router.post(
-    "/slots",
-    status_code=201,
-    summary="发布号源 Publish a slot",
-    responses=problems(NotFound, slots.SlotExists),
-)
-async def publish_slot(
-    db: Db,
-    actor: Annotated[Actor, partner_may(Permission.SLOT_PUBLISH)],
-    key: IdempotencyKey,
-    body: slots.NewSlot,
-) -> PublishedSlot:
-    return PublishedSlot.model_validate(await slots.publish(db, actor, key=key, new=body))
-
-
-@router.get("/clinics", summary="服务点 Clinics", response_model=Listing[ClinicView])
-async def list_clinics(
-    db: Db, actor: Annotated[Actor, partner_may(Permission.SLOT_READ)], page: Paging
-) -> dict[str, Any]:
-    after = page.after(uuid.UUID)
-    rows = await slots.clinics(db, actor, after=after[0] if after else None, limit=page.limit + 1)
-    return listing(rows, page, lambda row: (row.id,))
-
-
-@router.get("/slots", summary="当日号源 The day's slots", response_model=Listing[PublishedSlot])
-async def day_slots(
-    db: Db, actor: Annotated[Actor, partner_may(Permission.SLOT_READ)], page: Paging, on: Day | None = None
-) -> dict[str, Any]:
-    """Today's without `on`, with how many places are taken."""
-    after = page.after(datetime.fromisoformat, uuid.UUID)
-    rows = await slots.of_day(db, actor, on=on or clock.today(), after=after, limit=page.limit + 1)
-    return listing(rows, page, lambda row: (row.starts_at.isoformat(), row.id))
-
-
-@router.post("/slots/{id}/close", summary="停止预约 Close a slot", responses=problems(NotFound, WrongState))
-async def close_slot(
-    db: Db, actor: Annotated[Actor, partner_may(Permission.SLOT_PUBLISH)], id: uuid.UUID
-) -> PublishedSlot:
-    """No further bookings; those made stand."""
-    return PublishedSlot.model_validate(await slots.close(db, actor, id=id))
-
-
-@router.get(
-    "/appointments", summary="当日预约 The day's appointments", response_model=Listing[ScheduledAppointment]
-)
-async def day_schedule(
-    db: Db,
-    actor: Annotated[Actor, partner_may(Permission.APPOINTMENT_READ)],
-    page: Paging,
-    on: Day | None = None,
-) -> dict[str, Any]:
-    """Today's without `on`; names masked until check-in."""
-    after = page.after(datetime.fromisoformat, uuid.UUID)
-    rows = await bookings.schedule(db, actor, on=on or clock.today(), after=after, limit=page.limit + 1)
-    return listing(rows, page, lambda row: (row["starts_at"].isoformat(), row["id"]))
 
 
 @router.post(

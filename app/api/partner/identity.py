@@ -6,34 +6,34 @@ from typing import Annotated
 
 from fastapi import APIRouter
 
-from app import clock, errors
+from app import clock
 from app.access import Actor, Permission
 from app.api.deps import Db, View, partner_may
+from app.errors import problems
 from app.models.partners import Algorithm
 from app.services import partners
 
 router = APIRouter(tags=["身份 identity"])
 
 
-class CallerView(View):
+class Caller(View):
     id: uuid.UUID
     name: str
     region_code: str
     algorithm: Algorithm
 
 
-class PingView(View):
-    organization: CallerView
+class Ping(View):
+    organization: Caller
     time: datetime
 
 
 @router.get(
     "/ping",
     summary="验证签名 Test a signature",
-    response_model=PingView,
-    responses=errors.problems(partners.SignatureRefused, partners.ReplayedRequest),
+    responses=problems(partners.SignatureRefused, partners.ReplayedRequest),
 )
-async def ping(db: Db, actor: Annotated[Actor, partner_may(Permission.SLOT_READ)]) -> PingView:
+async def ping(db: Db, actor: Annotated[Actor, partner_may(Permission.SLOT_READ)]) -> Ping:
     """Answers who signed, and our time, to set the clock by."""
     organization = await partners.own(db, actor)
-    return PingView(organization=CallerView.model_validate(organization), time=clock.now())
+    return Ping(organization=Caller.model_validate(organization), time=clock.now())

@@ -1,51 +1,28 @@
 """Reports: a hospital posts them, and asks what became of them."""
 
-import uuid
-from datetime import datetime
-from typing import Annotated, Literal
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Request, Response
 
+from app import errors
 from app.access import Actor, Permission
-from app.api.deps import Db, View, partner_may
-from app.errors import NotFound, problems
-from app.models.partners import MessageState
-from app.models.results import ReportStatus
+from app.api.deps import Db, partner_may
+from app.errors import NotFound, Problem, problems
 from app.services.results import receipts, reports
 from app.services.results.posted import FoetalSexRefused, PostedReport
 
 router = APIRouter(tags=["结果 results"])
 
 
-class AcceptedView(View):
-    report_id: uuid.UUID
-    external_id: str
-    version: int
-    current_version: int
-    state: Literal["accepted", "replayed", "stale"]
-
-
-class MessageView(View):
-    received_at: datetime
-    state: MessageState
-    reason: str | None
-
-
-class ReceiptView(View):
-    external_id: str
-    current_version: int | None
-    status: ReportStatus | None
-    messages: list[MessageView]
-
-
 @router.post(
     "/reports",
     status_code=201,
     summary="上传报告 Post a report",
+    response_model=reports.Accepted,
     responses=problems(
         NotFound, reports.NotAttended, reports.ReportConflict, reports.IllegalReportStatus, FoetalSexRefused
     )
-    | {200: {"model": AcceptedView, "description": "已收到过 The very same version came before"}},
+    | {200: {"model": reports.Accepted, "description": "已收到过 The very same version came before"}},
 )
 async def post_report(
     db: Db,
@@ -53,17 +30,19 @@ async def post_report(
     request: Request,
     response: Response,
     report: PostedReport,
-) -> AcceptedView:
+) -> Any:
     """One version of a report. Your number, the version and the content make it idempotent, so that no
     Idempotency-Key is needed: the same bytes again answer 200. A correction is a new version; versions may
     arrive in any order."""
     # The signature covers message id and timestamp too: without them it proves nothing later.
     headers = request.headers
     signed = f"{headers['webhook-id']}.{headers['webhook-timestamp']} {headers['webhook-signature']}"
-    accepted = await reports.accept(db, actor, report=report, raw=await request.body(), signature=signed)
-    if accepted.state == "replayed":
+    answer = await reports.accept(db, actor, report=report, raw=await request.body(), signature=signed)
+    if isinstance(answer, Problem):
+        return errors.response(request, answer)
+    if answer.state == "replayed":
         response.status_code = 200
-    return AcceptedView.model_validate(accepted)
+    return answer
 
 
 @router.get(
@@ -73,6 +52,6 @@ async def report_receipt(
     db: Db,
     actor: Annotated[Actor, partner_may(Permission.REPORT_READ)],
     external_id: Annotated[str, Path(pattern="^[A-Za-z0-9._-]{1,64}$")],
-) -> ReceiptView:
+) -> receipts.Receipt:
     """Everything received under your number, newest first, with the reason where it is in quarantine."""
-    return ReceiptView.model_validate(await receipts.receipt(db, actor, external_id=external_id))
+    return await receipts.receipt(db, actor, external_id=external_id)

@@ -2,6 +2,8 @@
 
 from fastapi import APIRouter
 
+from app.api import slots
+from app.api.deps import staff_may
 from app.api.staff import accounts, appointments, audit, follow_ups, households, identity, partners, results
 
 ROUTERS: tuple[APIRouter, ...] = (
@@ -10,6 +12,7 @@ ROUTERS: tuple[APIRouter, ...] = (
     partners.router,
     households.router,
     appointments.router,
+    slots.router(staff_may),
     results.router,
     follow_ups.router,
     audit.router,

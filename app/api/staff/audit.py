@@ -8,6 +8,7 @@ from fastapi import APIRouter
 
 from app.access import Actor, Permission
 from app.api.deps import Db, Listing, Paging, View, listing, staff_may
+from app.errors import problems
 from app.services import audit
 
 router = APIRouter(tags=["审计 audit"])
@@ -26,7 +27,12 @@ class AuditEventView(View):
     request_id: str
 
 
-@router.get("/audit-events", summary="审计记录 Audit trail", response_model=Listing[AuditEventView])
+@router.get(
+    "/audit-events",
+    summary="审计记录 Audit trail",
+    response_model=Listing[AuditEventView],
+    responses=problems(audit.TrailOfWholeAssociation),
+)
 async def list_audit_events(
     db: Db,
     actor: Annotated[Actor, staff_may(Permission.AUDIT_READ)],
@@ -34,7 +40,7 @@ async def list_audit_events(
     person_id: uuid.UUID | None = None,
     actor_id: uuid.UUID | None = None,
 ) -> dict[str, Any]:
-    """By person or by actor, newest first. Reading it is recorded too."""
+    """By person or by actor, newest first, for auditors of the whole association. Reading it is recorded too."""
     after = page.after(int)
     rows = await audit.trail(
         db,

@@ -5,10 +5,9 @@ from datetime import date, datetime
 from typing import Annotated, Any
 
 from fastapi import APIRouter
-from pydantic import Field
 
 from app.access import Actor, Permission
-from app.api.deps import Body, Db, Listing, Paging, Purpose, View, example, listing, staff_may
+from app.api.deps import Db, Listing, Paging, Purpose, Versioned, View, example, listing, staff_may
 from app.errors import NotFound, StaleVersion, problems
 from app.models.follow_ups import FollowUpKind, FollowUpStatus
 from app.services import follow_ups
@@ -16,25 +15,22 @@ from app.services import follow_ups
 router = APIRouter(tags=["随访 follow-ups"])
 Read = Annotated[Actor, staff_may(Permission.FOLLOW_UP_READ)]
 Complete = Annotated[Actor, staff_may(Permission.FOLLOW_UP_COMPLETE)]
-Version = Annotated[int, Field(ge=1, le=1_000_000, description="As last read; 409 when someone changed it")]
-
-
-class DueFollowUp(View):
-    """The name is masked."""
-
-    id: uuid.UUID
-    report_id: uuid.UUID
-    person_id: uuid.UUID
-    name: str
-    region_code: str
-    kind: FollowUpKind
-    status: FollowUpStatus
-    due_on: date
-    overdue: bool
-    version: int
+Unmask = Annotated[Actor, staff_may(Permission.PERSON_UNMASK)]
 
 
 class FollowUpView(View):
+    model_config = example(
+        id="0198c5a4-7a30-7b1e-9d55-3f0a6c2b1e05",
+        report_id="0198c5a4-7a30-7b1e-9d55-3f0a6c2b1e06",
+        person_id="0198c5a4-7a30-7b1e-9d55-3f0a6c2b1e07",
+        kind="result_told",
+        status="open",
+        due_on="2026-09-15",
+        outcome=None,
+        completed_at=None,
+        version=1,
+    )
+
     id: uuid.UUID
     report_id: uuid.UUID
     person_id: uuid.UUID
@@ -57,23 +53,21 @@ class FollowUpDetail(View):
 
     follow_up: FollowUpView
     name: str
+    household_id: uuid.UUID | None
     events: list[FollowUpStep]
 
 
-class StartFollowUp(Body):
-    model_config = example(version=1)
-
-    version: Version
-
-
-class CompleteFollowUp(Body):
+class CompleteFollowUp(Versioned):
     model_config = example(version=1, outcome={"kind": "result_told", "told": True, "channel": "home_visit"})
 
-    version: Version
     outcome: follow_ups.Outcome
 
 
-@router.get("/follow-ups", summary="待随访 Follow-ups by due date", response_model=Listing[DueFollowUp])
+@router.get(
+    "/follow-ups",
+    summary="待随访 Follow-ups by due date",
+    response_model=Listing[follow_ups.DueFollowUp],
+)
 async def due_follow_ups(
     db: Db,
     actor: Read,
@@ -101,11 +95,21 @@ async def follow_up_detail(db: Db, actor: Read, id: uuid.UUID, purpose: Purpose)
 
 
 @router.post(
+    "/follow-ups/{id}/contact",
+    summary="联系方式（完整） How to reach the person",
+    responses=problems(NotFound),
+)
+async def follow_up_contact(db: Db, actor: Unmask, id: uuid.UUID, purpose: Purpose) -> follow_ups.Contact:
+    """Name, phone and address, unmasked. Recorded as such, with the purpose, in the person's file."""
+    return await follow_ups.contact(db, actor, follow_up_id=id, purpose=purpose)
+
+
+@router.post(
     "/follow-ups/{id}/start",
     summary="开始随访 Take it on",
     responses=problems(NotFound, StaleVersion, follow_ups.AlreadyStarted, follow_ups.NotLive),
 )
-async def start_follow_up(db: Db, actor: Complete, id: uuid.UUID, body: StartFollowUp) -> FollowUpView:
+async def start_follow_up(db: Db, actor: Complete, id: uuid.UUID, body: Versioned) -> FollowUpView:
     """From now on only people decide about it, whatever the hospital sends."""
     row = await follow_ups.start(db, actor, follow_up_id=id, version=body.version)
     return FollowUpView.model_validate(row)
@@ -117,6 +121,7 @@ async def start_follow_up(db: Db, actor: Complete, id: uuid.UUID, body: StartFol
     responses=problems(NotFound, StaleVersion, follow_ups.NotLive),
 )
 async def complete_follow_up(db: Db, actor: Complete, id: uuid.UUID, body: CompleteFollowUp) -> FollowUpView:
-    """The outcome has the form of the follow-up's kind."""
+    """The outcome has the form of the follow-up's kind. One that does not conclude it (nobody reached, not pregnant
+    yet) keeps it in progress, with a new due date."""
     row = await follow_ups.complete(db, actor, follow_up_id=id, version=body.version, outcome=body.outcome)
     return FollowUpView.model_validate(row)

@@ -7,7 +7,6 @@ from typing import Annotated, Any
 from fastapi import APIRouter
 from pydantic import Field
 
-from app import errors
 from app.access import Actor, Permission
 from app.api.deps import (
     Body,
@@ -22,14 +21,16 @@ from app.api.deps import (
     listing,
     staff_may,
 )
+from app.errors import NotFound, problems
 from app.models.partners import Algorithm
-from app.services import idempotency, partners, staff
+from app.services import partners, regions
+from app.services.idempotency import IdempotencyKeyReused, IdempotencyKeyTaken
 
-router = APIRouter(prefix="/organizations", tags=["合作医院 partners"])
+router = APIRouter(tags=["合作医院 partners"])
 Manager = Annotated[Actor, staff_may(Permission.PARTNER_MANAGE)]
 
 
-class OrganizationBody(Body):
+class NewOrganization(Body):
     model_config = example(name="兴庆区妇幼保健院", region_code="640104000000", algorithm="hmac-sha256")
 
     name: Line
@@ -52,89 +53,83 @@ class PartnerKeyView(View):
     revoked_at: datetime | None
 
 
-class NewPartnerKeyView(PartnerKeyView):
-    secret: str = Field(description="Shown this once: whsec_ and the key in base64")
+class IssuedKey(PartnerKeyView):
+    secret: str | None = Field(
+        description="whsec_ and the key in base64; null when the request is repeated after 15 minutes"
+    )
 
 
-class NewOrganizationView(View):
+class RegisteredOrganization(View):
     organization: OrganizationView
-    key: NewPartnerKeyView
+    key: IssuedKey
 
 
 @router.post(
-    "",
-    summary="登记合作医院 Register a partner hospital",
+    "/organizations",
     status_code=201,
-    response_model=NewOrganizationView,
-    responses=errors.problems(
-        partners.OrganizationNameTaken,
-        staff.RegionOutsideOwn,
-        idempotency.IdempotencyKeyReused,
-        idempotency.IdempotencyKeyTaken,
+    summary="登记合作医院 Register a partner hospital",
+    responses=problems(
+        partners.OrganizationNameTaken, regions.RegionOutsideOwn, IdempotencyKeyReused, IdempotencyKeyTaken
     ),
 )
 async def create_organization(
-    body: OrganizationBody, key: IdempotencyKey, db: Db, actor: Manager
-) -> dict[str, Any]:
-    organization, first = await partners.create(
-        db, actor, key, name=body.name, region_code=body.region_code, algorithm=body.algorithm
+    db: Db, actor: Manager, key: IdempotencyKey, body: NewOrganization
+) -> RegisteredOrganization:
+    organization, first = await partners.create(db, actor, key, **body.model_dump())
+    return RegisteredOrganization(
+        organization=OrganizationView.model_validate(organization), key=IssuedKey.model_validate(first)
     )
-    return {"organization": organization, "key": first}
 
 
-@router.get("", summary="合作医院列表 List partner hospitals", response_model=Listing[OrganizationView])
-async def list_organizations(page: Paging, db: Db, actor: Manager) -> dict[str, Any]:
+@router.get(
+    "/organizations", summary="合作医院列表 List partner hospitals", response_model=Listing[OrganizationView]
+)
+async def list_organizations(db: Db, actor: Manager, page: Paging) -> dict[str, Any]:
     after = page.after(uuid.UUID)
-    rows = await partners.in_region(db, actor, after=after[0] if after else None, limit=page.limit)
+    rows = await partners.in_region(db, actor, after=after[0] if after else None, limit=page.limit + 1)
     return listing(rows, page, lambda row: (row.id,))
 
 
 @router.post(
-    "/{organization_id}/disable",
+    "/organizations/{id}/disable",
     summary="停用合作医院 Disable a partner hospital",
-    response_model=OrganizationView,
-    responses=errors.problems(errors.NotFound),
+    responses=problems(NotFound),
 )
-async def disable_organization(organization_id: uuid.UUID, db: Db, actor: Manager) -> Any:
+async def disable_organization(db: Db, actor: Manager, id: uuid.UUID) -> OrganizationView:
     """None of its requests is accepted any more."""
-    return await partners.disable(db, actor, organization_id)
+    return OrganizationView.model_validate(await partners.disable(db, actor, id))
 
 
-@router.get(
-    "/{organization_id}/keys",
-    summary="密钥列表 List signing keys",
-    response_model=list[PartnerKeyView],
-    responses=errors.problems(errors.NotFound),
-)
-async def list_keys(organization_id: uuid.UUID, db: Db, actor: Manager) -> Any:
+@router.get("/organizations/{id}/keys", summary="密钥列表 List signing keys", responses=problems(NotFound))
+async def list_keys(db: Db, actor: Manager, id: uuid.UUID) -> list[PartnerKeyView]:
     """Live and revoked, oldest first, without their secrets; one hundred at most."""
-    return await partners.keys_of(db, actor, organization_id)
+    return [PartnerKeyView.model_validate(row) for row in await partners.keys_of(db, actor, id)]
 
 
 @router.post(
-    "/{organization_id}/keys",
-    summary="新增密钥 Add a signing key",
+    "/organizations/{id}/keys",
     status_code=201,
-    response_model=NewPartnerKeyView,
-    responses=errors.problems(
-        errors.NotFound,
+    summary="新增密钥 Add a signing key",
+    responses=problems(
+        NotFound,
         partners.TwoKeysLive,
         partners.OrganizationDisabled,
-        idempotency.IdempotencyKeyReused,
-        idempotency.IdempotencyKeyTaken,
+        IdempotencyKeyReused,
+        IdempotencyKeyTaken,
     ),
 )
-async def add_key(organization_id: uuid.UUID, key: IdempotencyKey, db: Db, actor: Manager) -> Any:
+async def add_key(db: Db, actor: Manager, key: IdempotencyKey, id: uuid.UUID) -> IssuedKey:
     """Two keys live side by side while the hospital changes over."""
-    return await partners.add_key(db, actor, key, organization_id=organization_id)
+    return IssuedKey.model_validate(await partners.add_key(db, actor, key, organization_id=id))
 
 
 @router.post(
-    "/{organization_id}/keys/{key_id}/revoke",
+    "/organizations/{id}/keys/{key_id}/revoke",
     summary="吊销密钥 Revoke a signing key",
-    response_model=PartnerKeyView,
-    responses=errors.problems(errors.NotFound),
+    responses=problems(NotFound),
 )
-async def revoke_key(organization_id: uuid.UUID, key_id: uuid.UUID, db: Db, actor: Manager) -> Any:
+async def revoke_key(db: Db, actor: Manager, id: uuid.UUID, key_id: uuid.UUID) -> PartnerKeyView:
     """At once; the last one too."""
-    return await partners.revoke_key(db, actor, organization_id=organization_id, key_id=key_id)
+    return PartnerKeyView.model_validate(
+        await partners.revoke_key(db, actor, organization_id=id, key_id=key_id)
+    )

@@ -1,52 +1,30 @@
 """Reports of the worker's region: a masked list, and one sheet for a stated purpose."""
 
 import uuid
-from datetime import datetime
 from typing import Annotated, Any
 
 from fastapi import APIRouter
 
 from app.access import Actor, Permission
-from app.api.deps import Db, Listing, Paging, Purpose, View, listing, staff_may
+from app.api.deps import Db, Listing, Paging, Purpose, listing, staff_may
 from app.errors import NotFound, problems
-from app.models.results import ReportStatus, RiskClass
+from app.models.results import ReportStatus
 from app.services.results import reading
 
 router = APIRouter(tags=["结果 results"])
 Read = Annotated[Actor, staff_may(Permission.REPORT_READ)]
 
 
-class ListedReport(View):
-    """Names are masked."""
-
-    id: uuid.UUID
-    service_id: uuid.UUID
-    appointment_id: uuid.UUID
-    region_code: str
-    name: str
-    spouse_name: str | None
-    status: ReportStatus
-    risk_class: RiskClass | None
-    issued_at: datetime
-
-
-@router.get("/reports", summary="本辖区报告 Reports of the region", response_model=Listing[ListedReport])
+@router.get(
+    "/reports", summary="本辖区报告 Reports of the region", response_model=Listing[reading.ListedReport]
+)
 async def region_reports(
-    db: Db,
-    actor: Read,
-    page: Paging,
-    status: ReportStatus | None = None,
-    risk_class: RiskClass | None = None,
+    db: Db, actor: Read, page: Paging, status: ReportStatus | None = None
 ) -> dict[str, Any]:
-    """Newest first."""
+    """Newest first, names masked. What was found is on the sheet, for a stated purpose."""
     after = page.after(uuid.UUID)
     rows = await reading.list_reports(
-        db,
-        actor,
-        after=after[0] if after else None,
-        limit=page.limit + 1,
-        status=status,
-        risk_class=risk_class,
+        db, actor, after=after[0] if after else None, limit=page.limit + 1, status=status
     )
     return listing(rows, page, lambda row: (row.id,))
 

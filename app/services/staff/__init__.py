@@ -3,23 +3,22 @@
 from app.services.staff.accounts import (
     CurrentPasswordWrong,
     OwnAccount,
-    RegionOutsideOwn,
     UsernameTaken,
     change_password,
     create,
-    create_first,
     disable,
     in_region,
     own,
-    require_own_region,
     reset,
 )
 from app.services.staff.authentication import (
     DOOR,
+    CodeWrong,
     Enrolment,
     actor_of,
     begin_enrolment,
     confirm_enrolment,
+    renew_recovery_codes,
     sign_in,
 )
 from app.services.staff.credentials import (
@@ -27,17 +26,18 @@ from app.services.staff.credentials import (
     CredentialsRefused,
     PasswordTooWeak,
     TotpEnrolmentRequired,
+    purge_throttle,
 )
 
 __all__ = [
     "DOOR",
     "AccountLocked",
+    "CodeWrong",
     "CredentialsRefused",
     "CurrentPasswordWrong",
     "Enrolment",
     "OwnAccount",
     "PasswordTooWeak",
-    "RegionOutsideOwn",
     "TotpEnrolmentRequired",
     "UsernameTaken",
     "actor_of",
@@ -45,11 +45,11 @@ __all__ = [
     "change_password",
     "confirm_enrolment",
     "create",
-    "create_first",
     "disable",
     "in_region",
     "own",
-    "require_own_region",
+    "purge_throttle",
+    "renew_recovery_codes",
     "reset",
     "sign_in",
 ]

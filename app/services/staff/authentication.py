@@ -6,16 +6,21 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app import clock, tokens
-from app.access import Actor
+from app.access import Actor, fetch
 from app.db import begin
-from app.errors import Unauthenticated
-from app.models.identity import SignIn
+from app.errors import Invalid, Unauthenticated
+from app.models.identity import STAFF_DOOR, SignIn
 from app.models.staff import StaffAccount
 from app.services import audit, sign_ins
 from app.services.staff import credentials
 from app.services.staff.credentials import CredentialsRefused, TotpEnrolmentRequired
 
-DOOR = "/staff/v1"
+DOOR = STAFF_DOOR
+
+
+class CodeWrong(Invalid):
+    zh, en = "动态验证码不正确", "The one-time code is not right"
+    do_zh, do_en = "请等待下一个动态验证码后重试", "Wait for the next code and try again"
 
 
 async def actor_of(db: AsyncSession, token: str) -> Actor:
@@ -62,7 +67,7 @@ async def sign_in(
             await credentials.use_recovery_code(db, account, recovery_code)
         else:
             credentials.use_totp(account, totp)
-        credentials.forgive(account)
+        await credentials.forgive(db, account)
         return await sign_ins.start(db, _actor(account), door=DOOR, account_id=account.id, device=device)
 
 
@@ -70,7 +75,7 @@ async def _forgive_unenrolled(proven: StaffAccount) -> None:
     """There is no code to guess yet, so the password alone was every proof asked for."""
     async with begin() as db:
         account = await credentials.hold(db, proven)
-        credentials.forgive(account)
+        await credentials.forgive(db, account)
         await audit.record(db, _actor(account), "asked_to_enrol", "staff_account", account.id)
 
 
@@ -89,7 +94,7 @@ async def begin_enrolment(*, username: str, password: str) -> Enrolment:
     async with begin() as db:
         account = await _unenrolled(db, proven)
         account.totp_secret = secret
-        credentials.forgive(account)
+        await credentials.forgive(db, account)
         await audit.record(db, _actor(account), "begin_enrolment", "staff_account", account.id)
         return Enrolment(secret, tokens.totp_uri(secret, account.username))
 
@@ -98,15 +103,34 @@ async def confirm_enrolment(*, username: str, password: str, code: str, new_pass
     """Enrols the authenticator and replaces the initial password, which the administrator has seen, by the
     worker's own. Returns ten recovery codes, shown this once."""
     proven = await credentials.prove(username, password)
-    hashed = await credentials.hashed(new_password, username=proven.username, current=password)
+    hashed = await credentials.acceptable(new_password, username=proven.username, current=password)
     async with begin() as db:
         account = await _unenrolled(db, proven)
         credentials.use_totp(account, code)
         account.totp_enrolled_at = clock.now()
         account.password_hash = hashed
-        credentials.forgive(account)
+        await credentials.forgive(db, account)
         codes = await credentials.new_recovery_codes(db, account)
         await audit.record(db, _actor(account), "enrol", "staff_account", account.id)
+        return codes
+
+
+async def renew_recovery_codes(actor: Actor, *, code: str) -> list[str]:
+    """Ten new ones for those that were used, lost or seen, shown this once. Wrong codes count as those of a
+    sign-in do: a token that somebody found buys no guesses."""
+    async with begin() as db:
+        account = await fetch(db, actor, StaffAccount, actor.account_id)
+    await credentials.count_attempt(account.username)
+    async with begin() as db:
+        try:
+            account = await credentials.hold(db, account)
+            credentials.use_totp(account, code)
+        except CredentialsRefused as refusal:
+            # 401 would tell the client that its token is no good.
+            raise CodeWrong.at("/totp", CodeWrong.zh, CodeWrong.en) from refusal
+        await credentials.forgive(db, account)
+        codes = await credentials.new_recovery_codes(db, account)
+        await audit.record(db, actor, "renew_recovery_codes", "staff_account", account.id)
         return codes
 
 

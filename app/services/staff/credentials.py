@@ -1,23 +1,22 @@
 """A worker's proofs: password, one-time code, recovery codes; and the lock after five failures.
 
-argon2 takes a tenth of a second on purpose: it runs in a thread, and outside transactions wherever it can.
+argon2 takes a tenth of a second on purpose: it runs in a thread, and never while a connection is held.
 """
 
-import asyncio
 import uuid
 from datetime import timedelta
-from functools import cache
 from typing import ClassVar
 
-from sqlalchemy import delete, select, update
+from sqlalchemy import and_, case, delete, not_, select, update
+from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app import clock, tokens
 from app.access import Actor
-from app.crypto import digest
+from app.crypto import blind_index, digest
 from app.db import begin
 from app.errors import Forbidden, Invalid, TooMany, Unauthenticated
-from app.models.staff import RecoveryCode, StaffAccount
+from app.models.staff import RecoveryCode, SignInThrottle, StaffAccount
 from app.services import audit
 
 FAILURES = 5
@@ -29,13 +28,13 @@ RECOVERY_CODES = 10
 class CredentialsRefused(Unauthenticated):
     """Says no more: neither which part was wrong, nor whether there is such an account."""
 
-    zh, en = "用户名、密码或验证码不正确", "Username, password or code is not right"
-    do_zh = "请核对后重试,验证码每次只能使用一次;如需重置,请联系管理员"
+    zh, en = "用户名、密码或动态验证码不正确", "Username, password or code is not right"
+    do_zh = "请核对后重试，动态验证码每次只能使用一次；如需重置，请联系管理员"
     do_en = "Check and try again; a code works once. Your administrator can reset the account"
 
 
 class AccountLocked(TooMany):
-    zh, en = "登录失败次数过多,账号已锁定", "Locked after too many failures"
+    zh, en = "登录失败次数过多，账号已锁定", "Locked after too many failures"
     do_zh, do_en = "请十五分钟后再试", "Try again in fifteen minutes"
     headers: ClassVar = {"Retry-After": str(int(LOCKED_FOR.total_seconds()))}
 
@@ -47,43 +46,59 @@ class TotpEnrolmentRequired(Forbidden):
 
 class PasswordTooWeak(Invalid):
     zh, en = "密码强度不够", "The password is too weak"
-    do_zh = "至少十二个字符,不得包含用户名,不得与当前密码相同"
+    do_zh = "至少十二个字符，不得包含用户名，不得与当前密码相同"
     do_en = "Twelve characters or more, without the username, other than the current one"
 
 
 async def prove(username: str, password: str) -> StaffAccount:
     """The account that this password opens, as it stood; or CredentialsRefused, AccountLocked."""
-    account = await _count_attempt(username)
-    right = await asyncio.to_thread(_verify, password, account.password_hash if account else None)
+    with tokens.argon2_turn():  # before the attempt is counted: who is turned away has not guessed
+        account = await count_attempt(username)
+        hashed = account.password_hash if account else None
+        right = await tokens.argon2(tokens.verify_password, password, hashed)
     if account is None or account.disabled_at is not None or not right:
         raise CredentialsRefused
     return account
 
 
-async def _count_attempt(username: str) -> StaffAccount | None:
-    """Counted and committed before the password is looked at: a refusal cannot undo it, and guesses sent all
-    at once are five as well. Success forgives."""
+async def count_attempt(username: str) -> StaffAccount | None:
+    """Counted and committed before any proof is looked at: a refusal cannot undo it, and guesses sent all at once
+    are five as well. Success forgives."""
+    locked = SignInThrottle.failed_at > clock.now() - LOCKED_FOR, SignInThrottle.failures >= FAILURES
+    attempt = insert(SignInThrottle).values(
+        username_hash=_throttled(username), failures=1, failed_at=clock.now()
+    )
+    counted = attempt.on_conflict_do_update(
+        index_elements=[SignInThrottle.username_hash],
+        set_={
+            "failures": case((SignInThrottle.failures >= FAILURES, 1), else_=SignInThrottle.failures + 1),
+            "failed_at": clock.now(),
+        },
+        where=not_(and_(*locked)),
+    )
     async with begin() as db:
-        query = select(StaffAccount).where(StaffAccount.username == username.lower()).with_for_update()
-        account = await db.scalar(query)
-        if account is None:
-            return None
-        if account.locked_until is not None and account.locked_until > clock.now():
+        if await db.scalar(counted.returning(SignInThrottle.failures)) is None:
             raise AccountLocked
-        account.failures = 1 if account.locked_until else account.failures + 1
-        account.locked_until = clock.now() + LOCKED_FOR if account.failures >= FAILURES else None
-        await audit.record(db, Actor.system("sign-in"), "attempt", "staff_account", account.id)
+        account = await db.scalar(select(StaffAccount).where(StaffAccount.username == username.lower()))
+        if account is not None:
+            await audit.record(db, Actor.system("sign-in"), "attempt", "staff_account", account.id)
     return account
 
 
-def _verify(password: str, hashed: str | None) -> bool:
-    """Takes as long when there is no such account."""
-    return tokens.verify_password(password, hashed or _nobodys_hash()) and hashed is not None
+def _throttled(username: str) -> bytes:
+    return blind_index("username", username.lower())
 
 
-@cache
-def _nobodys_hash() -> str:
-    return tokens.hash_password(tokens.random_code(16))
+async def forgive(db: AsyncSession, account: StaffAccount) -> None:
+    """Only after every proof: with the password alone, nobody may buy more guesses at the code."""
+    hashed = _throttled(account.username)
+    await db.execute(delete(SignInThrottle).where(SignInThrottle.username_hash == hashed))
+
+
+async def purge_throttle(db: AsyncSession) -> None:
+    """Whoever failed last before the time of a lock starts anew anyway."""
+    before = clock.now() - LOCKED_FOR
+    await db.execute(delete(SignInThrottle).where(SignInThrottle.failed_at < before))
 
 
 async def hold(db: AsyncSession, proven: StaffAccount) -> StaffAccount:
@@ -99,11 +114,6 @@ async def hold(db: AsyncSession, proven: StaffAccount) -> StaffAccount:
     return account
 
 
-def forgive(account: StaffAccount) -> None:
-    """Only after every proof: with the password alone, nobody may buy more guesses at the code."""
-    account.failures, account.locked_until = 0, None
-
-
 def use_totp(account: StaffAccount, code: str) -> None:
     """Each step once, and never an earlier one (RFC 6238 §5.2): a code read over a shoulder is spent."""
     step = tokens.totp_step(account.totp_secret, code) if account.totp_secret else None
@@ -113,9 +123,7 @@ def use_totp(account: StaffAccount, code: str) -> None:
 
 
 def _recovery_hash(staff_id: uuid.UUID, code: str) -> bytes:
-    """As read aloud or copied by hand: dashes, case, O for 0, I and L for 1 do not matter."""
-    plain = "".join(code.upper().split()).replace("-", "").translate(str.maketrans("OIL", "011"))
-    return digest(f"{staff_id}|{plain}".encode("utf-8", "replace"))
+    return digest(f"{staff_id}|{tokens.typed_code(code)}".encode("utf-8", "replace"))
 
 
 async def new_recovery_codes(db: AsyncSession, account: StaffAccount) -> list[str]:
@@ -147,9 +155,19 @@ async def use_recovery_code(db: AsyncSession, account: StaffAccount, code: str) 
         raise CredentialsRefused
 
 
-async def hashed(new: str, *, username: str, current: str = "") -> str:
+async def hashed(password: str) -> str:
+    with tokens.argon2_turn():
+        return await tokens.argon2(tokens.hash_password, password)
+
+
+async def acceptable(new: str, *, username: str, current: str) -> str:
     """The hash of an acceptable new password, or PasswordTooWeak."""
     if len(new) < SHORTEST_PASSWORD or username.lower() in new.lower() or new == current:
-        detail = f"{PasswordTooWeak.do_zh} / {PasswordTooWeak.do_en}"
-        raise PasswordTooWeak(errors=[{"pointer": "/new_password", "detail": detail}])
-    return await asyncio.to_thread(tokens.hash_password, new)
+        raise PasswordTooWeak.at("/new_password", PasswordTooWeak.do_zh, PasswordTooWeak.do_en)
+    return await hashed(new)
+
+
+def first_password() -> str:
+    """80 bits to read aloud. It opens nothing but the enrolment."""
+    code = tokens.random_code(16)
+    return "-".join(code[start : start + 4] for start in range(0, len(code), 4))

@@ -35,8 +35,14 @@ async def pair_of(worker: Worker, step: int = 0) -> dict[str, str]:
 async def test_a_new_worker_enrols_signs_in_and_sees_the_own_account(
     app: FastAPI, session: AsyncSession
 ) -> None:
-    account, initial = await staff.create_first(
-        session, SYSTEM, username="wang.fang", name="王芳", role=Role.AUDITOR, region_code="640121000000"
+    account, initial = await staff.create(
+        session,
+        SYSTEM,
+        None,
+        username="wang.fang",
+        name="王芳",
+        role=Role.AUDITOR,
+        region_code="640121000000",
     )
     await session.commit()
     caller = client(app)
@@ -102,10 +108,27 @@ async def test_each_refresh_token_works_once_and_reuse_ends_the_family(session: 
     assert problem(ended) == "unauthenticated"
 
 
+async def test_a_refresh_token_that_was_never_issued_ends_nothing(session: AsyncSession) -> None:
+    """The id of a sign-in is no secret: it must not be enough to end it."""
+    worker, caller = await a_worker(session, Role.VILLAGE_WORKER), client()
+    pair = await pair_of(worker)
+    family, generation, mac = pair["refresh_token"].split(".")
+    for forged in (
+        f"{family}.x", f"{family}.0.x", f"{family}.1.{mac}", f"{family}.-1.{mac}", f"{family}.{generation}.{mac}=",
+        f"{family}.٠.{mac}", f"{{{family}}}.{generation}.{mac}", "x", ".", "..",
+    ):  # fmt: skip
+        answer = await caller.post(f"{DOOR}/refresh", json={"refresh_token": forged})
+        assert (answer.status_code, problem(answer)) == (401, "refresh-token-refused")
+    good = await caller.post(f"{DOOR}/refresh", json={"refresh_token": pair["refresh_token"]})
+    assert good.status_code == 200
+
+
 async def test_a_staff_refresh_token_is_worth_nothing_at_the_citizen_door(session: AsyncSession) -> None:
     pair = await pair_of(await a_worker(session, Role.VILLAGE_WORKER))
     answer = await client().post("/citizen/v1/refresh", json={"refresh_token": pair["refresh_token"]})
-    assert answer.status_code in {401, 404}
+    assert problem(answer) == "refresh-token-refused"
+    again = await client().post(f"{DOOR}/refresh", json={"refresh_token": pair["refresh_token"]})
+    assert again.status_code == 200
 
 
 async def test_an_access_token_expires_after_fifteen_minutes(session: AsyncSession) -> None:
@@ -182,6 +205,18 @@ async def test_changing_the_password_asks_for_the_current_one(session: AsyncSess
     assert (await caller.post(f"{DOOR}/sign-in", json={**old, "password": new})).status_code == 200
 
 
+async def test_recovery_codes_are_renewed_with_a_code_and_with_nothing_else(session: AsyncSession) -> None:
+    worker = await a_worker(session, Role.VILLAGE_WORKER)
+    caller = await signed_in(worker)
+    spent = await caller.post(f"{DOOR}/recovery-codes", json={"totp": worker.code()})
+    assert problem(spent) == "code-wrong"
+    assert spent.json()["errors"][0]["pointer"] == "/totp"
+    renewed = await caller.post(f"{DOOR}/recovery-codes", json={"totp": worker.code(1)})
+    code = renewed.json()["recovery_codes"][0]
+    body = {**worker.credentials(), "recovery_code": code}
+    assert (await caller.post(f"{DOOR}/sign-in", json=body)).status_code == 200
+
+
 @pytest.mark.parametrize(
     "bad",
     [{"totp": "12345"}, {"totp": "１２３４５６"}, {"username": ""}, {"password": "a\x00b"}, {"more": 1}],
@@ -212,12 +247,3 @@ async def test_failures_are_counted_although_every_one_is_refused(committed: str
     bad = {**worker.credentials(), "password": "wrong"}
     answers = [(await client().post(f"{DOOR}/sign-in", json=bad)).status_code for _ in range(6)]
     assert answers == [401] * 5 + [429]
-
-
-async def test_a_changed_password_takes_no_lock_that_it_waits_for(committed: str) -> None:
-    """The attempt is counted in a transaction of its own, while the request's is open."""
-    async with db.begin() as session:
-        worker = await a_worker(session, Role.VILLAGE_WORKER)
-    body = {"current_password": worker.password, "new_password": "another long password"}
-    answer = await (await signed_in(worker)).post(f"{DOOR}/me/password", json=body)
-    assert answer.status_code == 204
