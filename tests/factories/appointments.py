@@ -221,6 +221,7 @@ async def clinic(session: AsyncSession, region_code: str = COUNTY) -> Hospital:
     organization, key = await partners.create(
         session,
         Actor.system("test"),
+        None,
         name=f"妇幼保健院 {uuid.uuid4().hex[:8]}",
         region_code=region_code,
         algorithm=Algorithm.HMAC_SHA256,

@@ -8,6 +8,7 @@ from typing import Any
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app import clock
+from app.errors import Problem
 from app.services.results import reports
 from app.services.results.posted import PostedReport
 from tests.factories.appointments import Attended
@@ -54,6 +55,10 @@ def body(attended: Attended, **changes: Any) -> dict[str, Any]:
 async def post(
     session: AsyncSession, attended: Attended, body: dict[str, Any], *, signature: str = "v1,c2ln"
 ) -> reports.Accepted:
+    """Raises the refusal, too, that the endpoint only answers with: the session goes on with what it keeps."""
     raw = json.dumps(body, ensure_ascii=False).encode()
     report = PostedReport.model_validate(body)
-    return await reports.accept(session, attended.partner, report=report, raw=raw, signature=signature)
+    answer = await reports.accept(session, attended.partner, report=report, raw=raw, signature=signature)
+    if isinstance(answer, Problem):
+        raise answer
+    return answer

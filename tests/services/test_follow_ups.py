@@ -9,6 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app import clock
 from app.errors import Invalid, NotFound, StaleVersion
+from app.models.audit import AuditEvent
 from app.models.follow_ups import FollowUp, FollowUpEvent, FollowUpKind, FollowUpStatus
 from app.models.identity import Role
 from app.services import follow_ups
@@ -166,9 +167,9 @@ async def test_the_outcome_has_the_form_of_its_kind_and_lies_in_the_past(session
     worker = await given.worker(session)
     row = await one(session, await post(session, attended, body(attended)), K.OUTCOME)
     tomorrow = clock.today() + timedelta(days=1)
-    born = OUTCOME.validate_python({"kind": K.OUTCOME, "result": "delivered", "delivered_on": tomorrow})
+    born = OUTCOME.validate_python({"kind": K.OUTCOME, "result": "delivered", "ended_on": tomorrow})
 
-    for outcome, pointer in ((TOLD, "/outcome/kind"), (born, "/outcome/delivered_on")):
+    for outcome, pointer in ((TOLD, "/outcome/kind"), (born, "/outcome/ended_on")):
         with pytest.raises(Invalid) as refused:
             await follow_ups.complete(
                 session, worker, follow_up_id=row.id, version=row.version, outcome=outcome
@@ -181,8 +182,11 @@ async def test_the_outcome_has_the_form_of_its_kind_and_lies_in_the_past(session
     "outcome",
     [
         {"kind": "outcome", "result": "delivered"},
-        {"kind": "outcome", "result": "lost", "delivered_on": "2026-05-01"},
-        {"kind": "outcome", "result": "delivered", "delivered_on": "2026-05-01", "sex": "female"},
+        {"kind": "outcome", "result": "lost_to_follow_up", "ended_on": "2026-05-01"},
+        {"kind": "outcome", "result": "lost"},
+        {"kind": "outcome", "result": "other_outcome", "ended_on": "2026-05-01"},
+        {"kind": "outcome", "result": "delivered", "ended_on": "2026-05-01", "other_outcome": "stillbirth"},
+        {"kind": "outcome", "result": "delivered", "ended_on": "2026-05-01", "sex": "female"},
         {"kind": "early_pregnancy", "result": "pregnant"},
         {"kind": "early_pregnancy", "result": "pregnant", "foetal_sex": "male"},
         {"kind": "nothing"},
@@ -191,6 +195,105 @@ async def test_the_outcome_has_the_form_of_its_kind_and_lies_in_the_past(session
 def test_no_outcome_is_half_said_or_says_the_sex(outcome: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
         OUTCOME.validate_python(outcome)
+
+
+async def say(session: AsyncSession, row: FollowUp, **outcome: Any) -> FollowUp:
+    """A worker says what came of it."""
+    said = OUTCOME.validate_python({"kind": row.kind, **outcome})
+    worker = await given.worker(session)
+    return await follow_ups.complete(session, worker, follow_up_id=row.id, version=row.version, outcome=said)
+
+
+SEVERE = with_value(NORMAL_WIFE, "severe_heart_disease", "yes")
+
+
+@pytest.mark.parametrize(
+    ("kind", "outcome", "again_in"),
+    [
+        (K.RESULT_TOLD, {"told": False, "channel": "phone"}, 7),
+        (K.COUNSELLING, {"attended": False, "advice": "none"}, 14),
+        (K.REFERRAL, {"reached": "informed"}, 14),
+        (K.REFERRAL, {"reached": "referred"}, 14),
+        (K.EARLY_PREGNANCY, {"result": "not_pregnant"}, 84),
+        (K.OUTCOME, {"result": "not_yet"}, 14),
+    ],
+)
+async def test_what_did_not_come_about_stays_open_with_a_new_due_date(
+    session: AsyncSession, kind: FollowUpKind, outcome: dict[str, Any], again_in: int
+) -> None:
+    attended = await given.attended(session)
+    accepted = await post(session, attended, body(attended, wife=SEVERE))
+    row = next(row for row in await of(session, accepted) if row.kind is kind)
+
+    with time_machine.travel(clock.now() + timedelta(days=330), tick=False):
+        tried = await say(session, row, **outcome)
+        assert (tried.status, tried.completed_at) == (S.IN_PROGRESS, None)
+        in_a_year = tried.created_at.astimezone(clock.SHANGHAI).date() + timedelta(days=365)
+        expected = clock.today() + timedelta(days=again_in)
+        assert tried.due_on == (min(expected, in_a_year) if kind is K.EARLY_PREGNANCY else expected)
+    events = await session.scalars(select(FollowUpEvent.status).filter_by(follow_up_id=row.id))
+    assert list(events) == [S.OPEN, S.IN_PROGRESS]
+
+
+@pytest.mark.parametrize(
+    ("kind", "outcome"),
+    [
+        (K.COUNSELLING, {"attended": True, "advice": "not_advised"}),
+        (K.REFERRAL, {"reached": "refused"}),
+        (K.REFERRAL, {"reached": "seen"}),
+        (K.EARLY_PREGNANCY, {"result": "lost_to_follow_up"}),
+        (K.OUTCOME, {"result": "delivered", "ended_on": date(2026, 1, 5)}),
+        (
+            K.OUTCOME,
+            {"result": "other_outcome", "other_outcome": "miscarriage", "ended_on": date(2026, 1, 5)},
+        ),
+        (K.OUTCOME, {"result": "lost_to_follow_up"}),
+    ],
+)
+async def test_what_came_about_or_cannot_is_done(
+    session: AsyncSession, kind: FollowUpKind, outcome: dict[str, Any]
+) -> None:
+    attended = await given.attended(session)
+    accepted = await post(session, attended, body(attended, wife=SEVERE))
+    row = next(row for row in await of(session, accepted) if row.kind is kind)
+    assert (await say(session, row, **outcome)).status is S.DONE
+
+
+async def test_the_outcome_is_due_six_weeks_after_the_expected_birth(session: AsyncSession) -> None:
+    attended = await given.attended(session)
+    posted = body(attended, issued_at=(clock.now() - timedelta(days=90)).isoformat())
+    accepted = await post(session, attended, posted)
+    period = clock.today() - timedelta(days=60)
+
+    await say(
+        session,
+        await one(session, accepted, K.EARLY_PREGNANCY),
+        result="pregnant",
+        last_menstrual_period=period,
+    )
+    assert (await one(session, accepted, K.OUTCOME)).due_on == period + timedelta(days=280 + 42)
+
+    moved = (clock.now() - timedelta(days=80)).isoformat()
+    await post(session, attended, posted | {"version": 2, "status": "amended", "issued_at": moved})
+    outcome = await one(session, accepted, K.OUTCOME)
+    assert (outcome.status, outcome.due_on) == (S.OPEN, period + timedelta(days=280 + 42))
+
+
+async def test_who_is_not_pregnant_is_asked_again_for_a_year_and_then_no_outcome_is_awaited(
+    session: AsyncSession,
+) -> None:
+    attended = await given.attended(session)
+    issued = clock.now()
+    accepted = await post(session, attended, body(attended))
+
+    with time_machine.travel(issued + timedelta(days=80), tick=False):
+        early = await say(session, await one(session, accepted, K.EARLY_PREGNANCY), result="not_pregnant")
+        assert early.due_on == clock.today() + timedelta(days=84)
+        assert (await one(session, accepted, K.OUTCOME)).due_on == clock.today() + timedelta(days=322)
+    with time_machine.travel(issued + timedelta(days=366), tick=False):
+        early = await say(session, await one(session, accepted, K.EARLY_PREGNANCY), result="not_pregnant")
+        assert early.status is S.DONE
+        assert (await one(session, accepted, K.OUTCOME)).status is S.OBSOLETE
 
 
 async def test_the_list_shows_the_most_urgent_first_with_masked_names(session: AsyncSession) -> None:
@@ -248,3 +351,28 @@ async def test_a_worker_takes_one_on_and_completes_it_at_the_door(session: Async
     detail = await worker.get(path, headers={"Purpose": "follow_up"})
     assert [event["status"] for event in detail.json()["events"]] == ["open", "in_progress", "done"]
     assert date.fromisoformat(detail.json()["follow_up"]["outcome"]["last_menstrual_period"])
+
+
+async def test_a_worker_learns_how_to_reach_the_person_for_a_purpose_and_the_file_says_so(
+    session: AsyncSession,
+) -> None:
+    attended = await given.attended(session)
+    wife, household = attended.spouses.wife, attended.spouses.household
+    wife.phone, household.address = "13912345678", "凤凰北街 8 号"
+    row = await one(session, await post(session, attended, body(attended)), K.EARLY_PREGNANCY)
+    await session.commit()
+    worker = await clients.staff_client(session, Role.VILLAGE_WORKER)
+    path, purpose = f"/staff/v1/follow-ups/{row.id}", {"Purpose": "follow_up"}
+
+    detail = (await worker.get(path, headers=purpose)).json()
+    assert (detail["name"], detail["household_id"]) == ("李*英", str(household.id))
+    assert (await worker.post(f"{path}/contact")).status_code == 422
+    contact = await worker.post(f"{path}/contact", headers=purpose)
+    assert contact.json() == {"name": "李秀英", "phone": "13912345678", "address": "凤凰北街 8 号"}
+
+    looks = select(AuditEvent.purpose).filter_by(action="read_unmasked", person_id=wife.id, entity_id=row.id)
+    assert list(await session.scalars(looks)) == ["follow_up"]
+    supervisor = await clients.staff_client(session, Role.SUPERVISOR)
+    assert (await supervisor.post(f"{path}/contact", headers=purpose)).status_code == 403
+    elsewhere = await clients.staff_client(session, Role.VILLAGE_WORKER, "640200000000")
+    assert (await elsewhere.post(f"{path}/contact", headers=purpose)).status_code == 404

@@ -47,6 +47,12 @@ async def queue_and_send(session):
     return list(await session.scalars(select(SubscriptionMessage)))
 
 
+async def later(session):
+    """The time of the next attempt has come."""
+    await session.execute(update(SubscriptionMessage).values(next_attempt_at=clock.now()))
+    await session.commit()
+
+
 async def sent_to(session, appointment):
     import httpx
 
@@ -94,8 +100,40 @@ async def test_busy_is_tried_again_and_the_credit_comes_back(session, appointmen
     rows = await queue_and_send(session)
     assert [row.status for row in rows] == [MessageStatus.QUEUED]
     assert await session.scalar(select(MessageCredit.remaining)) == 1
+    await later(session)
     rows = await queue_and_send(session)
     assert [(row.status, row.attempts) for row in rows] == [(MessageStatus.SENT, 2)]
+
+
+async def test_an_outage_of_hours_loses_no_reminder(session, appointment):
+    await control("fail", {"path": "/cgi-bin/message/subscribe/send", "errcode": -1, "times": 9})
+    waits = []
+    for _ in range(9):
+        (row,) = await queue_and_send(session)
+        assert row.status is MessageStatus.QUEUED
+        waits.append(round((row.next_attempt_at - clock.now()).total_seconds() / 60))
+        await later(session)
+    assert waits == [1, 2, 4, 8, 16, 32, 60, 60, 60]
+    assert [row.status for row in await queue_and_send(session)] == [MessageStatus.SENT]
+    assert len(await sent_to(session, appointment)) == 1
+
+
+async def test_between_two_attempts_no_job_is_made(session, appointment):
+    await control("fail", {"path": "/cgi-bin/message/subscribe/send", "errcode": -1, "times": 1})
+    await queue_and_send(session)
+    await session.execute(text("DELETE FROM pgqueuer"))
+    assert await messages.queue_due(session) == 0
+    await later(session)
+    assert await messages.queue_due(session) == 1
+
+
+async def test_when_the_appointment_has_begun_the_reminder_is_given_up(session, appointment):
+    await control("fail", {"path": "/cgi-bin/message/subscribe/send", "errcode": -1, "times": 1})
+    await queue_and_send(session)
+    await session.execute(update(Appointment).values(starts_at=clock.now()))
+    await later(session)
+    assert [row.status for row in await queue_and_send(session)] == [MessageStatus.REFUSED]
+    assert await sent_to(session, appointment) == []
 
 
 async def test_no_consent_left_at_wechat_is_final(session, appointment):

@@ -9,10 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app import clock
 from app.errors import Invalid
-from app.models.partners import PartnerMessage
-from app.models.results import (
-    DiagnosticReport,
-)
+from app.models.results import DiagnosticReport, PartnerMessage
 from app.services.results.posted import FoetalSexRefused, PostedReport, states_foetal_sex
 from tests.factories import appointments as given
 from tests.factories.results import body, post

@@ -108,6 +108,26 @@ async def test_a_person_service_places_the_values_by_sex(session: AsyncSession) 
         await reading.sheet(session, attended.husband, report_id=accepted.report_id)
 
 
+async def test_the_sheet_says_each_value_in_both_languages(session: AsyncSession) -> None:
+    attended = await given.attended(session)
+    wife = [
+        {"code": "hbsag", "value": "positive"},
+        {"code": "abo", "value": "AB"},
+        {"code": "tsh", "value": 2, "unit": "mIU/L"},
+    ]
+    accepted = await post(session, attended, body(attended, wife=wife, husband=[]))
+    sheet = await reading.sheet(session, attended.wife, report_id=accepted.report_id)
+    assert {line.code: (line.zh, line.value_zh, line.value_en) for line in sheet.observations} == {
+        "hbsag": ("乙肝表面抗原", "阳性", "Positive"),
+        "abo": ("ABO 血型", "AB 型", "Group AB"),
+        "tsh": ("促甲状腺激素", None, None),
+    }
+
+
+def test_who_needs_genetic_counselling_is_told_so() -> None:
+    assert "遗传咨询" in reading.MEANING[RiskClass.D][0]
+
+
 async def test_a_hospital_asks_what_became_of_a_report(session: AsyncSession) -> None:
     attended = await given.attended(session)
     posted = body(attended)
@@ -170,8 +190,9 @@ async def test_a_worker_opens_a_sheet_only_with_a_purpose(session: AsyncSession)
     path = f"/staff/v1/reports/{accepted.report_id}"
     assert (await worker.get(path)).status_code == 422
     assert (await worker.get(path, headers={"Purpose": "follow_up"})).status_code == 200
-    listed = await worker.get("/staff/v1/reports?risk_class=general")
-    assert listed.json()["items"][0]["name"] == "李*英"
+    listed = (await worker.get("/staff/v1/reports?status=final")).json()["items"]
+    assert listed[0]["name"] == "李*英"
+    assert "risk_class" not in listed[0], "what was found is read with a purpose"
 
 
 def token(actor: Actor) -> str:

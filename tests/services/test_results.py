@@ -1,27 +1,33 @@
 import asyncio
 import json
+import time
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 from sqlalchemy import func, select
-from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
 
 from app import db
 from app.errors import NotFound
 from app.models.appointments import AppointmentStatus
-from app.models.partners import MessageState, PartnerMessage
+from app.models.audit import AuditEvent
 from app.models.results import (
     DiagnosticReport,
     Observation,
+    PartnerMessage,
     ReportStatus,
     ReportVersion,
     RiskAssessment,
     RiskClass,
 )
-from app.services.results import reports
+from app.services.results import receipts, reports
+from app.services.results.receipts import MessageState
 from app.services.results.reports import IllegalReportStatus, NotAttended, ReportConflict
 from app.services.results.versions import NEXT, RELEASED, legal_history
+from tests import clients
 from tests.factories import appointments as given
+from tests.factories.appointments import Attended
 from tests.factories.results import NORMAL_WIFE, body, post, with_value
 
 
@@ -30,13 +36,12 @@ async def report_of(session: AsyncSession, accepted: reports.Accepted) -> Diagno
     return (await session.scalars(query.execution_options(populate_existing=True))).one()
 
 
-async def states(session: AsyncSession, external_id: str) -> list[tuple[MessageState, str | None]]:
-    query = select(PartnerMessage.state, PartnerMessage.reason).where(
-        PartnerMessage.external_id == external_id
-    )
-    return [
-        (state, reason) for state, reason in await session.execute(query.order_by(PartnerMessage.received_at))
-    ]
+async def states(
+    session: AsyncSession, attended: Attended, external_id: str
+) -> list[tuple[MessageState, str | None]]:
+    """As the hospital is told, oldest first."""
+    receipt = await receipts.receipt(session, attended.partner, external_id=external_id)
+    return [(message.state, message.reason) for message in reversed(receipt.messages)]
 
 
 async def count(session: AsyncSession, model: Any, **equals: Any) -> int:
@@ -59,7 +64,7 @@ async def test_a_report_becomes_a_version_with_observations_and_the_sealed_body(
     assert await count(session, Observation, report_id=report.id, version=1) == 7
     message = await session.get_one(PartnerMessage, version.message_id)
     assert json.loads(message.body) == posted
-    assert (message.state, message.key_id) == (MessageState.ACCEPTED, attended.partner.key_id)
+    assert (message.reason, message.key_id) == (None, attended.partner.key_id)
     assert "未见" not in message.body_sealed.decode("latin-1")
 
 
@@ -84,7 +89,7 @@ async def test_other_content_under_a_known_version_is_quarantined(session: Async
         await post(session, attended, posted | {"stated_risk": "X"})
 
     assert (await report_of(session, accepted)).risk_class is RiskClass.GENERAL
-    assert await states(session, posted["external_id"]) == [
+    assert await states(session, attended, posted["external_id"]) == [
         (MessageState.ACCEPTED, None),
         (MessageState.QUARANTINED, "other_content"),
     ]
@@ -99,7 +104,7 @@ async def test_a_known_number_for_another_appointment_is_quarantined(session: As
     with pytest.raises(ReportConflict):
         await post(session, other, body(other, external_id=posted["external_id"], version=2))
 
-    assert (await states(session, posted["external_id"]))[-1] == (
+    assert (await states(session, attended, posted["external_id"]))[-1] == (
         MessageState.QUARANTINED,
         "other_appointment",
     )
@@ -114,10 +119,10 @@ async def test_an_older_version_that_arrives_late_is_kept_as_stale(session: Asyn
 
     assert (late.state, late.current_version) == ("stale", 2)
     assert (await report_of(session, accepted)).risk_class is RiskClass.C
-    stored = (
-        await session.scalars(select(ReportVersion).filter_by(report_id=late.report_id, version=1))
-    ).one()
-    assert stored.arrived_late
+    assert await states(session, attended, newer["external_id"]) == [
+        (MessageState.ACCEPTED, None),
+        (MessageState.STALE, None),
+    ]
 
 
 async def test_final_then_preliminary_is_quarantined_and_refused_again_when_repeated(
@@ -133,7 +138,7 @@ async def test_final_then_preliminary_is_quarantined_and_refused_again_when_repe
             await post(session, attended, illegal)
 
     assert (await report_of(session, accepted)).current_version == 1
-    assert (await states(session, posted["external_id"]))[1:] == [
+    assert (await states(session, attended, posted["external_id"]))[1:] == [
         (MessageState.QUARANTINED, "illegal_status")
     ]
 
@@ -148,9 +153,26 @@ async def test_a_late_final_puts_the_preliminary_after_it_into_quarantine(sessio
 
     assert (accepted.state, accepted.current_version) == ("accepted", 1)
     assert (await report_of(session, accepted)).risk_class is RiskClass.GENERAL
-    assert await states(session, posted["external_id"]) == [
+    assert await states(session, attended, posted["external_id"]) == [
         (MessageState.QUARANTINED, "illegal_status"),
         (MessageState.ACCEPTED, None),
+    ]
+
+
+async def test_a_version_counts_again_once_a_late_one_makes_it_legal(session: AsyncSession) -> None:
+    attended = await given.attended(session)
+    posted = body(attended)
+    await post(session, attended, posted | {"version": 2, "status": "cancelled"})
+    with pytest.raises(IllegalReportStatus):
+        await post(session, attended, posted | {"version": 3, "status": "amended"})
+
+    accepted = await post(session, attended, posted)
+
+    assert accepted.current_version == 3
+    assert await states(session, attended, posted["external_id"]) == [
+        (MessageState.QUARANTINED, "illegal_status"),
+        (MessageState.ACCEPTED, None),
+        (MessageState.STALE, None),
     ]
 
 
@@ -179,27 +201,57 @@ def test_a_status_changes_only_along_the_table(first: ReportStatus, second: Repo
         assert len(legal_history([step[0], ReportVersion(version=9, status=second)])) == 1
 
 
-async def test_what_is_quarantined_survives_the_refusal(committed: str) -> None:
+@pytest.fixture
+async def one_connection(committed: str) -> AsyncIterator[None]:
+    """Real commits, and a pool of one."""
+    engine = create_async_engine(db.driver(committed), pool_size=1, max_overflow=0, pool_timeout=1)
+    db.bind(engine)
+    yield
+    await engine.dispose()
+
+
+@pytest.mark.usefixtures("one_connection")
+async def test_what_is_refused_is_kept_on_the_one_connection_of_its_request() -> None:
     async with db.begin() as session:
         attended = await given.attended(session)
     posted = body(attended)
-    async with db.begin() as session:
-        await post(session, attended, posted)
+    refused = (
+        (posted | {"version": 2, "status": "registered"}, "illegal-report-status"),
+        (posted | {"stated_risk": "D"}, "report-conflict"),
+    )
+    async with clients.partner_client(attended.hospital.organization, attended.hospital.key) as partner:
+        assert (await partner.post("/partner/v1/reports", json=posted)).status_code == 201
+        for illegal, problem in refused:
+            answer = await partner.post("/partner/v1/reports", json=illegal)
+            assert (answer.status_code, answer.json()["type"].rpartition(":")[2]) == (409, problem)
 
-    for illegal, problem in (
-        (posted | {"version": 2, "status": "registered"}, IllegalReportStatus),
-        (posted | {"stated_risk": "D"}, ReportConflict),
-    ):
-        with pytest.raises(problem):
-            async with db.begin() as session:
-                await post(session, attended, illegal)
-
     async with db.begin() as session:
-        assert [reason for _, reason in await states(session, posted["external_id"])] == [
+        assert [reason for _, reason in await states(session, attended, posted["external_id"])] == [
             None,
             "illegal_status",
             "other_content",
         ]
+
+
+@pytest.mark.usefixtures("one_connection")
+async def test_a_refused_request_is_not_accepted_a_second_time_and_its_content_is_kept_once() -> None:
+    async with db.begin() as session:
+        attended = await given.attended(session)
+    posted = body(attended)
+    other = posted | {"stated_risk": "X"}
+    hospital = attended.hospital
+    async with clients.partner_client(hospital.organization, hospital.key) as partner:
+        await partner.post("/partner/v1/reports", json=posted)
+        signed = {"Webhook-Id": "msg_conflict", "Webhook-Timestamp": str(int(time.time()))}
+        for expected in ("report-conflict", "replayed-request"):
+            answer = await partner.post("/partner/v1/reports", json=other, headers=signed)
+            assert answer.json()["type"].rpartition(":")[2] == expected
+        again = await partner.post("/partner/v1/reports", json=other)
+        assert again.json()["type"].rpartition(":")[2] == "report-conflict"
+
+    async with db.begin() as session:
+        assert await count(session, PartnerMessage, external_id=posted["external_id"]) == 2
+        assert await count(session, AuditEvent, action="quarantine", actor_id=hospital.organization.id) == 1
 
 
 async def test_ten_twins_at_once_make_one_version(committed: str) -> None:

@@ -18,11 +18,8 @@ from app.models.appointments import Slot
 from app.services import eligibility
 from app.services.identity import DOOR
 from tests.clients import client
-from tests.conftest import driver
 from tests.factories import appointments as given
 from tests.factories.appointments import Spouses
-
-pytestmark = pytest.mark.committed
 
 SOCKET = ".s.PGSQL.5432"
 # A simple query, a sync, a flush: after each of these the driver waits for the server.
@@ -69,7 +66,7 @@ async def wire(committed: str) -> AsyncIterator[Wire]:
     wire, direct = Wire(f"{host}/{SOCKET}"), db.sessions.kw["bind"]
     with TemporaryDirectory() as folder:  # its path is short: a socket's may have some 100 characters
         server = await asyncio.start_unix_server(wire.accept, f"{folder}/{SOCKET}")
-        engine = create_async_engine(driver(committed.replace(host, folder)), pool_size=1, max_overflow=0)
+        engine = create_async_engine(db.driver(committed.replace(host, folder)), pool_size=1, max_overflow=0)
         db.bind(engine)
         yield wire
         await engine.dispose()

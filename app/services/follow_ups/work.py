@@ -1,19 +1,23 @@
 """Taking a follow-up on and saying what came of it."""
 
 import uuid
-from datetime import date
+from datetime import date, timedelta
 
+from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app import clock
 from app.access import Actor, fetch
 from app.errors import Invalid, StaleVersion, WrongState
-from app.models.follow_ups import FollowUp, FollowUpStatus
+from app.models.follow_ups import FollowUp, FollowUpKind, FollowUpStatus
+from app.models.results import DiagnosticReport
 from app.services import audit
-from app.services.follow_ups.derivation import event_of
+from app.services.follow_ups.derivation import FollowUpRule, event_of, issued_on, move_outcome, rules_of
 from app.services.follow_ups.outcomes import Outcome
 
 LIVE = (FollowUpStatus.OPEN, FollowUpStatus.IN_PROGRESS)
+#: Until the next attempt, where an amendment has moved the report to a day without a rule.
+WITHOUT_RULE = timedelta(days=14)
 
 
 class NotLive(WrongState):
@@ -37,17 +41,35 @@ async def start(db: AsyncSession, actor: Actor, *, follow_up_id: uuid.UUID, vers
 async def complete(
     db: AsyncSession, actor: Actor, *, follow_up_id: uuid.UUID, version: int, outcome: Outcome
 ) -> FollowUp:
-    """The verdict of the worker who did it. It stands whatever the hospital sends later."""
+    """The verdict of the worker who did it; it stands whatever the hospital sends later. What does not conclude
+    the follow-up (nobody was reached, not pregnant yet) keeps it in progress, with a new due date."""
     row = await _hold(db, actor, follow_up_id, version)
     if row.status not in LIVE:
         raise NotLive
     if outcome.kind is not row.kind:
         raise Invalid.at("/outcome/kind", "与随访类型不符", f"this is a {row.kind} follow-up")
     _not_in_future(outcome)
-    row.status, row.outcome = FollowUpStatus.DONE, outcome.model_dump(mode="json", exclude_none=True)
-    row.completed_by, row.completed_at = actor.account_id, clock.now()
-    await _record(db, actor, row, "complete")
+    report = (await db.scalars(select(DiagnosticReport).where(DiagnosticReport.id == row.report_id))).one()
+    in_force = await rules_of(db, report)
+    row.outcome = outcome.model_dump(mode="json", exclude_none=True)
+    again_on = None if outcome.concludes else _again_on(in_force.of(row.kind), issued_on(report))
+    if again_on is None:
+        row.status, row.completed_by, row.completed_at = FollowUpStatus.DONE, actor.account_id, clock.now()
+    else:
+        row.status, row.due_on = FollowUpStatus.IN_PROGRESS, max(row.due_on, again_on)
+    await _record(db, actor, row, "complete" if again_on is None else "attempt")
+    if row.kind is FollowUpKind.EARLY_PREGNANCY:
+        await move_outcome(db, actor, row, in_force)
     return row
+
+
+def _again_on(rule: FollowUpRule | None, issued: date) -> date | None:
+    """None when it is not tried any more."""
+    next_on = clock.today() + (timedelta(days=rule.retry_days) if rule else WITHOUT_RULE)
+    if rule is None or rule.until_days is None:
+        return next_on
+    last_on = issued + timedelta(days=rule.until_days)
+    return min(next_on, last_on) if clock.today() < last_on else None
 
 
 async def _hold(db: AsyncSession, actor: Actor, follow_up_id: uuid.UUID, version: int) -> FollowUp:
@@ -58,7 +80,7 @@ async def _hold(db: AsyncSession, actor: Actor, follow_up_id: uuid.UUID, version
 
 
 def _not_in_future(outcome: Outcome) -> None:
-    for name in ("held_on", "seen_on", "last_menstrual_period", "delivered_on"):
+    for name in ("held_on", "seen_on", "last_menstrual_period", "ended_on"):
         day = getattr(outcome, name, None)
         if day is not None and not date(2000, 1, 1) <= day <= clock.today():
             raise Invalid.at(f"/outcome/{name}", "日期应在 2000 年之后且不晚于今天", "between 2000 and today")

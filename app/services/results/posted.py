@@ -13,7 +13,7 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app import clock
-from app.errors import Invalid
+from app.errors import Invalid, Unfit, place
 from app.models.appointments import AppliesTo, Appointment, ObservationDefinition, ServiceItem, ValueType
 from app.models.households import Person, Sex
 from app.models.results import Interpretation, ReportStatus, RiskClass
@@ -27,14 +27,14 @@ AHEAD = timedelta(minutes=10)
 def _number(value: object) -> Decimal:
     """A JSON number, finite and bounded; true, "5" and 1e400 are not."""
     if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) <= LARGEST:
-        raise ValueError("a finite number between -1e9 and 1e9 is expected")
+        raise Unfit("应为 -1e9 到 1e9 之间的数字", "a finite number between -1e9 and 1e9")
     return Decimal(str(value))
 
 
 def _value(value: object) -> Decimal | str:
     if isinstance(value, str):
         if not re.fullmatch(r"[A-Za-z0-9_+-]{1,60}", value):
-            raise ValueError("a code of the catalogue is expected")
+            raise Unfit("应为目录中的代码", "a code of the catalogue")
         return value
     return _number(value)
 
@@ -135,9 +135,7 @@ def states_foetal_sex(text: str) -> bool:
 def refuse_foetal_sex(report: PostedReport) -> None:
     """Before anything of the body is kept, even in quarantine."""
     if report.conclusion and states_foetal_sex(report.conclusion):
-        raise FoetalSexRefused(
-            errors=[{"pointer": "/conclusion", "detail": "不得出现胎儿性别 / states the foetal sex"}]
-        )
+        raise FoetalSexRefused.at("/conclusion", "不得出现胎儿性别", "states the foetal sex")
 
 
 async def people_of(db: AsyncSession, appointment: Appointment) -> dict[AppliesTo, uuid.UUID]:
@@ -171,7 +169,7 @@ def check(
     for role in (AppliesTo.WIFE, AppliesTo.HUSBAND):
         wrong += _wrong_list(report, role, catalogue, people)
     if wrong:
-        raise Invalid(errors=[{"pointer": at, "detail": f"{zh} / {en}"} for at, zh, en in wrong])
+        raise Invalid(errors=[place(*one) for one in wrong])
 
 
 def _wrong_list(
@@ -214,9 +212,10 @@ def _wrong_number(at: str, posted: PostedObservation, definition: ObservationDef
 
 
 def _wrong_code(at: str, posted: PostedObservation, definition: ObservationDefinition) -> Iterator[Wrong]:
-    if posted.value not in definition.codes:
-        allowed = ", ".join(definition.codes)
-        yield f"{at}/value", f"应为以下之一:{allowed}", f"must be one of {allowed}"
+    codes = [known["code"] for known in definition.codes]
+    if posted.value not in codes:
+        allowed = ", ".join(codes)
+        yield f"{at}/value", f"应为以下之一：{allowed}", f"must be one of {allowed}"
     for name in ("unit", "range_low", "range_high"):
         if getattr(posted, name) is not None:
             yield f"{at}/{name}", "该项目没有单位或范围", "this item has neither unit nor range"

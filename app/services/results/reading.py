@@ -39,27 +39,27 @@ from app.services.results.versions import RELEASED
 
 MEANING: dict[RiskClass, tuple[str, str]] = {
     RiskClass.GENERAL: (
-        "一般人群:未发现可能影响生育的风险因素",
+        "一般人群：未发现可能影响生育的风险因素",
         "General population: no risk factor was found",
     ),
     RiskClass.A: (
-        "A 类:改变生活方式或脱离有害环境即可避免的风险",
+        "A 类：改变生活方式或脱离有害环境即可避免的风险",
         "A: avoidable by changing habits or surroundings",
     ),
     RiskClass.B: (
-        "B 类:经治疗可以消除的风险,建议先治疗再怀孕",
+        "B 类：经治疗可以消除的风险，建议先治疗再怀孕",
         "B: treatable; treatment before pregnancy is advised",
     ),
     RiskClass.C: (
-        "C 类:目前不能治愈但可以控制的风险,孕期需密切监测",
+        "C 类：目前不能治愈但可以控制的风险，孕期需密切监测",
         "C: controllable; pregnancy under close monitoring",
     ),
     RiskClass.D: (
-        "D 类:需评估再发风险,孕期需做产前诊断",
+        "D 类：需接受遗传咨询、评估再发风险，孕期需做产前诊断",
         "D: needs genetic counselling and prenatal diagnosis",
     ),
     RiskClass.X: (
-        "X 类:目前不宜怀孕,请先接受专科诊治",
+        "X 类：目前不宜怀孕，请先接受专科诊治",
         "X: pregnancy is not advised now; see a specialist first",
     ),
 }
@@ -79,18 +79,18 @@ WORDINGS: dict[Wording, tuple[str, str]] = {
         "No risk factor was found in this check.",
     ),
     Wording.ONE_SPOUSE: (
-        "本次仅评估了夫妻一方,请另一方尽快前来检查。",
+        "本次仅评估了夫妻一方，请另一方尽快前来检查。",
         "Only one spouse was assessed; the other should come for the check.",
     ),
     Wording.RISK_FOUND: (
-        "本次检查发现风险因素,请到医院进一步咨询和诊治。",
+        "本次检查发现风险因素，请到医院进一步咨询和诊治。",
         "A risk was found; please seek further care.",
     ),
 }
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class ResultLine:
     """One value with the laboratory's own range."""
 
     role: AppliesTo
@@ -100,6 +100,8 @@ class Line:
     zh: str
     en: str
     value: float | str
+    value_zh: str | None
+    value_en: str | None
     unit: str | None
     range_low: float | None
     range_high: float | None
@@ -131,18 +133,17 @@ class Sheet:
     wording_en: str | None
     risk: Risk | None
     conclusion: str | None
-    observations: list[Line]
+    observations: list[ResultLine]
 
 
 @dataclass(frozen=True, slots=True)
-class Listed:
-    """A report in a list, with masked names."""
+class ListedReport:
+    """A report in a list: masked names, and nothing of what was found, as nobody's look at a list is recorded."""
 
     id: uuid.UUID
     service_id: uuid.UUID
     appointment_id: uuid.UUID
     status: ReportStatus
-    risk_class: RiskClass | None
     issued_at: datetime
     region_code: str
     name: str
@@ -156,8 +157,7 @@ async def list_reports(
     after: uuid.UUID | None,
     limit: int,
     status: ReportStatus | None = None,
-    risk_class: RiskClass | None = None,
-) -> list[Listed]:
+) -> list[ListedReport]:
     """Newest first, with masked names."""
     spouse = aliased(Person)
     query = (
@@ -168,21 +168,18 @@ async def list_reports(
     )
     if status is not None:
         query = query.where(DiagnosticReport.status == status)
-    if risk_class is not None:
-        query = query.where(DiagnosticReport.risk_class == risk_class)
     if after is not None:
         query = query.where(DiagnosticReport.id < after)
     rows = await db.execute(query.order_by(DiagnosticReport.id.desc()).limit(limit))
     return [_listed(row, name, other) for row, name, other in rows]
 
 
-def _listed(row: DiagnosticReport, name: str, spouse_name: str | None) -> Listed:
-    return Listed(
+def _listed(row: DiagnosticReport, name: str, spouse_name: str | None) -> ListedReport:
+    return ListedReport(
         id=row.id,
         service_id=row.service_id,
         appointment_id=row.appointment_id,
         status=row.status,
-        risk_class=row.risk_class,
         issued_at=row.issued_at,
         region_code=row.region_code,
         name=mask_name(name),
@@ -221,7 +218,7 @@ async def sheet(db: AsyncSession, actor: Actor, *, report_id: uuid.UUID, purpose
     )
 
 
-def _wording(row: DiagnosticReport, service: HealthcareService, lines: Iterable[Line]) -> Wording:
+def _wording(row: DiagnosticReport, service: HealthcareService, lines: Iterable[ResultLine]) -> Wording:
     """A risk comes first: it needs care even while the other spouse has not been seen."""
     if row.risk_class not in (None, RiskClass.GENERAL):
         return Wording.RISK_FOUND
@@ -250,11 +247,15 @@ async def _risk(db: AsyncSession, row: DiagnosticReport) -> Risk | None:
     return Risk(row.risk_class, kept_row.source if kept_row else None, *MEANING[row.risk_class], findings)
 
 
+def _wording_of(definition: ObservationDefinition, code: str | None, language: str) -> str | None:
+    return next((known[language] for known in definition.codes if known["code"] == code), None)
+
+
 def _json(number: Decimal | None) -> float | None:
     return None if number is None else float(number)
 
 
-async def _lines(db: AsyncSession, row: DiagnosticReport) -> list[Line]:
+async def _lines(db: AsyncSession, row: DiagnosticReport) -> list[ResultLine]:
     appointment = (await db.scalars(select(Appointment).where(Appointment.id == row.appointment_id))).one()
     roles = {person: role for role, person in (await people_of(db, appointment)).items()}
     rows = await db.execute(
@@ -269,7 +270,7 @@ async def _lines(db: AsyncSession, row: DiagnosticReport) -> list[Line]:
         .order_by(ServiceItem.number, Observation.code, Observation.person_id)
     )
     return [
-        Line(
+        ResultLine(
             role=roles[one.person_id],
             item_zh=item.zh,
             item_en=item.en,
@@ -277,6 +278,8 @@ async def _lines(db: AsyncSession, row: DiagnosticReport) -> list[Line]:
             zh=definition.zh,
             en=definition.en,
             value=(one.value_code or "") if one.value_number is None else float(one.value_number),
+            value_zh=_wording_of(definition, one.value_code, "zh"),
+            value_en=_wording_of(definition, one.value_code, "en"),
             unit=one.unit,
             range_low=_json(one.range_low),
             range_high=_json(one.range_high),

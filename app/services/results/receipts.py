@@ -1,15 +1,26 @@
 """What became of what a hospital sent: states, never values."""
 
+import uuid
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from enum import StrEnum
 
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.access import Actor, visible
 from app.errors import NotFound
-from app.models.partners import MessageState, PartnerMessage
-from app.models.results import DiagnosticReport, ReportStatus
+from app.models.results import DiagnosticReport, PartnerMessage, ReportStatus, ReportVersion
+from app.services.results.versions import legal_history
+
+
+class MessageState(StrEnum):
+    """Stale: it arrived after a newer version."""
+
+    ACCEPTED = "accepted"
+    STALE = "stale"
+    QUARANTINED = "quarantined"
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,9 +56,24 @@ async def receipt(db: AsyncSession, actor: Actor, *, external_id: str) -> Receip
         .order_by(PartnerMessage.received_at.desc(), PartnerMessage.id)
         .limit(100)
     )
-    messages = [Message(row.received_at, row.state, row.reason) for row in rows]
+    versions = await db.scalars(
+        select(ReportVersion).where(ReportVersion.report_id == (report.id if report else None))
+    )
+    counted = {version.message_id: version for version in legal_history(versions)}
+    messages = [_message(row, counted) for row in rows]
     if not messages:
         raise NotFound
     return Receipt(
         external_id, report.current_version if report else None, report.status if report else None, messages
     )
+
+
+def _message(row: PartnerMessage, counted: Mapping[uuid.UUID, ReportVersion]) -> Message:
+    version = counted.get(row.id)
+    if version is None:
+        return Message(row.received_at, MessageState.QUARANTINED, row.reason or "illegal_status")
+    late = any(
+        other.version > version.version and other.received_at < version.received_at
+        for other in counted.values()
+    )
+    return Message(row.received_at, MessageState.STALE if late else MessageState.ACCEPTED, None)

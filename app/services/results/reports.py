@@ -13,28 +13,19 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from app import clock
 from app.access import Actor, visible
 from app.crypto import same
-from app.db import begin, new_id
+from app.db import new_id
 from app.errors import Conflict, Forbidden, Invalid, NotFound, WrongState
 from app.models.appointments import AppliesTo, Appointment, AppointmentStatus
-from app.models.partners import MessageState
-from app.models.results import DiagnosticReport, ReportVersion
+from app.models.results import DiagnosticReport, PartnerMessage, ReportVersion
 from app.services import audit, follow_ups
 from app.services.results import posted, risk
 from app.services.results.posted import PostedReport
-from app.services.results.versions import (
-    RELEASED,
-    Arrival,
-    keep_message,
-    legal_history,
-    mark_messages,
-    store,
-    version_of,
-)  # fmt: skip
+from app.services.results.versions import RELEASED, Arrival, keep_message, legal_history, store, version_of
 
 
 class NotAttended(WrongState):
     zh, en = "该预约尚未签到", "Nobody has checked in for this appointment"
-    do_zh, do_en = "请先为受检者签到,再提交报告", "Check the people in first, then post the report"
+    do_zh, do_en = "请先为受检者签到，再提交报告", "Check the people in first, then post the report"
 
 
 class ReportConflict(Conflict):
@@ -45,7 +36,7 @@ class ReportConflict(Conflict):
         "This report number and version already stand for other content",
     )
     do_zh, do_en = (
-        "内容已隔离待查;更正请使用新的版本号",
+        "内容已隔离待查；更正请使用新的版本号",
         "Kept in quarantine; send a correction as a new version",
     )
 
@@ -53,11 +44,14 @@ class ReportConflict(Conflict):
 class IllegalReportStatus(Conflict):
     zh, en = "报告状态不能这样变化", "A report cannot change its status in this way"
     do_zh, do_en = (
-        "内容已隔离待查;请以新的版本号提交正确的状态",
+        "内容已隔离待查；请以新的版本号提交正确的状态",
         "Kept in quarantine; send the right status as a new version",
     )
 
 
+#: A refusal that keeps what it refuses is an answer and not an exception: the request's own transaction commits
+#: what is kept, with the nonce of the request.
+Refusal = ReportConflict | IllegalReportStatus
 State = Literal["accepted", "replayed", "stale"]
 
 
@@ -72,7 +66,7 @@ class Accepted:
 
 async def accept(
     db: AsyncSession, actor: Actor, *, report: PostedReport, raw: bytes, signature: str
-) -> Accepted:
+) -> Accepted | Refusal:
     """Take one version of a report. The same bytes again change nothing; other bytes under a known version,
     another appointment under a known number and an illegal status are refused and kept in quarantine."""
     posted.refuse_foetal_sex(report)
@@ -80,7 +74,7 @@ async def accept(
     row = await _lock(db, actor, report.external_id)
     known = await _known(db, row)
     if row is not None and report.version in known:
-        return await _repeat(row, known, arrival)
+        return await _repeat(db, actor, row, known, arrival)
     appointment = await _attended(db, actor, report)
     people = await posted.people_of(db, appointment)
     posted.check(report, await posted.catalogue_of(db, appointment.service_id), people)
@@ -92,8 +86,7 @@ async def accept(
         if row is None:
             raise NotFound
     elif row.appointment_id != appointment.id:
-        await _quarantine(arrival, "other_appointment")
-        raise ReportConflict
+        return await _conflict(db, actor, arrival, "other_appointment")
     return await _add(db, actor, row, arrival, known=list(known.values()), people=people)
 
 
@@ -108,13 +101,12 @@ def _arrival(actor: Actor, report: PostedReport, raw: bytes, signature: str) -> 
 
 
 async def _lock(db: AsyncSession, actor: Actor, external_id: str) -> DiagnosticReport | None:
-    """NO KEY UPDATE: the quarantine's own transaction may refer to the row while we hold it."""
     query = select(DiagnosticReport).where(
         visible(actor, DiagnosticReport),
         DiagnosticReport.organization_id == actor.id,
         DiagnosticReport.external_id == external_id,
     )
-    locked = query.with_for_update(key_share=True, of=DiagnosticReport)
+    locked = query.with_for_update(of=DiagnosticReport)
     return await db.scalar(locked.execution_options(populate_existing=True))
 
 
@@ -125,13 +117,18 @@ async def _known(db: AsyncSession, row: DiagnosticReport | None) -> dict[int, Re
     return {version.version: version for version in found}
 
 
-async def _repeat(row: DiagnosticReport, known: Mapping[int, ReportVersion], arrival: Arrival) -> Accepted:
+async def _repeat(
+    db: AsyncSession,
+    actor: Actor,
+    row: DiagnosticReport,
+    known: Mapping[int, ReportVersion],
+    arrival: Arrival,
+) -> Accepted | Refusal:
     version = known[arrival.report.version]
     if not same(version.content_hash, arrival.content_hash):
-        await _quarantine(arrival, "other_content")
-        raise ReportConflict
+        return await _conflict(db, actor, arrival, "other_content")
     if version not in legal_history(known.values()):
-        raise IllegalReportStatus
+        return IllegalReportStatus()
     return Accepted(row.id, row.external_id, version.version, row.current_version, "replayed")
 
 
@@ -183,32 +180,36 @@ async def _add(
     *,
     known: Sequence[ReportVersion],
     people: Mapping[AppliesTo, uuid.UUID],
-) -> Accepted:
+) -> Accepted | Refusal:
     version = version_of(row, arrival)
     history = legal_history([*known, version])
-    if version not in history:
-        async with begin() as own:
-            await store(
-                own, version, arrival, people, state=MessageState.QUARANTINED, reason="illegal_status"
-            )
-        raise IllegalReportStatus
+    await store(db, version, arrival, people)
+    legal = version in history
+    action = "post" if legal else "quarantine"
+    await audit.record(db, actor, action, "diagnostic_report", row.id, people=people.values())
+    if not legal:
+        return IllegalReportStatus()
     current = history[-1]
-    version.arrived_late = current is not version
-    state = MessageState.STALE if version.arrived_late else MessageState.ACCEPTED
-    await store(db, version, arrival, people, state=state)
-    if known:
-        await mark_messages(db, known, history)
-    await audit.record(db, actor, "post", "diagnostic_report", row.id, people=people.values())
     if not known or current.version != row.current_version:
         await _make_current(db, actor, row, current, people)
-    answer: State = "stale" if version.arrived_late else "accepted"
+    answer: State = "accepted" if current is version else "stale"
     return Accepted(row.id, row.external_id, version.version, current.version, answer)
 
 
-async def _quarantine(arrival: Arrival, reason: str) -> None:
-    """The refusal rolls the request back, so what it refuses has a transaction of its own."""
-    async with begin() as own:
-        await keep_message(own, arrival, state=MessageState.QUARANTINED, reason=reason)
+async def _conflict(db: AsyncSession, actor: Actor, arrival: Arrival, reason: str) -> ReportConflict:
+    """The evidence is kept once, however often it is sent."""
+    kept = await db.scalar(
+        select(PartnerMessage.id).where(
+            PartnerMessage.organization_id == arrival.organization_id,
+            PartnerMessage.external_id == arrival.report.external_id,
+            PartnerMessage.body_hash == arrival.content_hash,
+            PartnerMessage.reason == reason,
+        )
+    )
+    if kept is None:
+        message = await keep_message(db, arrival, reason=reason)
+        await audit.record(db, actor, "quarantine", "partner_message", message)
+    return ReportConflict()
 
 
 async def _make_current(

@@ -2,28 +2,28 @@
 
 Every well-formed version is kept, and the state of a report is a function of the *set* of its versions alone:
 read them in version order and leave out each that cannot follow the last one left in; the last is current.
-So a version that contradicts a lower one (final, then preliminary) is quarantined whichever came first. Two
-things follow: the current version steps back only when a late lower one shows that what was current could
-never have been issued, and a quarantined version counts again once a late one makes it legal.
+So a version that contradicts a lower one (final, then preliminary) is quarantined whichever came first, and
+which ones are is worked out when somebody asks, never stored. Two things follow: the current version steps
+back only when a late lower one shows that what was current could never have been issued, and a quarantined
+version counts again once a late one makes it legal.
 Between adjacent versions the step must be in `NEXT`; across a gap some path of legal steps must exist, as
 versions may still be on their way. First come is kept when one version number arrives with two contents.
 """
 
 import uuid
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import insert, update
+from sqlalchemy import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app import clock
 from app.crypto import digest
 from app.db import new_id
 from app.models.appointments import AppliesTo
-from app.models.partners import MessageState, PartnerMessage
-from app.models.results import DiagnosticReport, Observation, ReportStatus, ReportVersion
+from app.models.results import DiagnosticReport, Observation, PartnerMessage, ReportStatus, ReportVersion
 from app.services.results.posted import PostedReport
 
 S = ReportStatus
@@ -93,16 +93,13 @@ def version_of(row: DiagnosticReport, arrival: Arrival) -> ReportVersion:
         issued_at=arrival.report.issued_at,
         stated_risk=arrival.report.stated_risk,
         content_hash=arrival.content_hash,
-        arrived_late=False,
         received_at=clock.now(),
     )
     version.conclusion = arrival.report.conclusion
     return version
 
 
-async def keep_message(
-    db: AsyncSession, arrival: Arrival, *, state: MessageState, reason: str | None = None
-) -> uuid.UUID:
+async def keep_message(db: AsyncSession, arrival: Arrival, *, reason: str | None = None) -> uuid.UUID:
     """The body as it came, sealed, with its signature: the evidence in a dispute."""
     message = PartnerMessage(
         id=new_id(),
@@ -111,7 +108,6 @@ async def keep_message(
         external_id=arrival.report.external_id,
         body_hash=arrival.content_hash,
         signature=arrival.signature,
-        state=state,
         reason=reason,
         received_at=clock.now(),
     )
@@ -126,12 +122,9 @@ async def store(
     version: ReportVersion,
     arrival: Arrival,
     people: Mapping[AppliesTo, uuid.UUID],
-    *,
-    state: MessageState,
-    reason: str | None = None,
 ) -> None:
     """The message, the version and its observations."""
-    version.message_id = await keep_message(db, arrival, state=state, reason=reason)
+    version.message_id = await keep_message(db, arrival)
     db.add(version)
     await db.flush()  # the risk is assessed from what was stored
     if rows := _observation_rows(version, arrival.report, people):
@@ -158,19 +151,3 @@ def _observation_rows(
         for role in people
         for one in report.of(role)
     ]
-
-
-async def mark_messages(
-    db: AsyncSession, known: Sequence[ReportVersion], history: Sequence[ReportVersion]
-) -> None:
-    """A newcomer may put others out of the history, or back into it: their messages say so."""
-    counted = {row.message_id for row in history}
-    out = [row.message_id for row in known if row.message_id not in counted]
-    messages = update(PartnerMessage)
-    await db.execute(
-        messages.where(PartnerMessage.id.in_(out)).values(
-            state=MessageState.QUARANTINED, reason="illegal_status"
-        )
-    )
-    back = messages.where(PartnerMessage.id.in_(counted), PartnerMessage.state == MessageState.QUARANTINED)
-    await db.execute(back.values(state=MessageState.STALE, reason=None))

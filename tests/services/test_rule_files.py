@@ -1,0 +1,58 @@
+"""The rules that ship with the system fit the services that ship with it."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from app.models.appointments import AppliesTo
+from app.services import reference_data
+from app.services.follow_ups.derivation import FollowUpRules
+from app.services.results.risk import RiskRule
+
+FILES = sorted((reference_data.DATA / "rules").glob("*.json"))
+RISK = [file for file in FILES if file.stem.startswith("risk_")]
+FOLLOW_UP = [file for file in FILES if file.stem.startswith("follow_up_")]
+
+
+def items_of(service_code: str) -> dict[str, dict[str, Any]]:
+    (service,) = [one for one in reference_data.read("services.json") if one["code"] == service_code]
+    return {
+        observation["code"]: {"applies_to": item["applies_to"], **observation}
+        for item in service["items"]
+        for observation in item["observations"]
+    }
+
+
+@pytest.mark.parametrize("file", RISK, ids=lambda file: file.stem)
+def test_each_finding_is_of_an_item_of_its_service_and_can_be_met(file: Path) -> None:
+    rule = reference_data.read(f"rules/{file.name}")
+    items = items_of(rule["code"])
+    for finding in RiskRule.model_validate(rule["body"]).findings:
+        item = items[finding.code]
+        assert item["applies_to"] in (AppliesTo.BOTH, finding.applies_to), finding.code
+        if item["value_type"] == "code":
+            wanted = finding.when.value if isinstance(finding.when.value, tuple) else (finding.when.value,)
+            assert set(wanted) <= set(item["codes"]), finding.code
+        else:
+            assert finding.when.op not in ("eq", "in"), finding.code
+
+
+@pytest.mark.parametrize("file", FOLLOW_UP, ids=lambda file: file.stem)
+def test_each_follow_up_rule_is_of_a_service_and_names_its_source(file: Path) -> None:
+    rule = reference_data.read(f"rules/{file.name}")
+    assert items_of(rule["code"])
+    rules = FollowUpRules.model_validate(rule["body"]).follow_ups
+    assert rules
+    assert all(one.source for one in rules)
+
+
+def test_every_code_has_its_wording() -> None:
+    codes = {
+        code
+        for service in reference_data.read("services.json")
+        for item in service["items"]
+        for observation in item["observations"]
+        for code in observation.get("codes", [])
+    }
+    assert codes == set(reference_data.read("codes.json"))
