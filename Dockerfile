@@ -2,7 +2,10 @@
 # `nuanxin` (see docker-entrypoint.sh and docs/operating.md).
 FROM python:3.11-slim
 
-ENV PYTHONUNBUFFERED=1 \
+# Whoever runs the image by hand must not meet keys that everyone knows: without its own it refuses to start.
+ENV NUANXIN_ENVIRONMENT=production \
+    NUANXIN_SANDBOX=false \
+    PYTHONUNBUFFERED=1 \
     PIP_NO_CACHE_DIR=1 \
     PIP_DISABLE_PIP_VERSION_CHECK=1
 WORKDIR /opt/nuanxin

@@ -4,6 +4,7 @@ At the door a route names the permission it needs (401, 403). In a query rows ar
 `fetch` or `visible`: what an actor cannot see does not exist for that actor (404).
 """
 
+import re
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,15 +13,16 @@ from typing import Any, Self, TypeVar
 
 from sqlalchemy import ColumnElement, and_, exists, false, or_, select, true
 from sqlalchemy.ext.asyncio import AsyncSession
-from sqlalchemy.orm import InstrumentedAttribute
+from sqlalchemy.orm import InstrumentedAttribute, aliased
 
+from app import clock
 from app.db import Base
 from app.errors import Forbidden, NotFound
-from app.models.appointments import Appointment, Clinic, Qualification, Slot, SlotStatus
+from app.models.appointments import Appointment, Clinic, Slot, SlotStatus
 from app.models.consents import Consent
 from app.models.follow_ups import FollowUp
-from app.models.households import PENDING, Couple, Household, HouseholdStatus, Membership, Person
-from app.models.identity import STAFF_ROLES, ResidentAccount, Role, SignIn
+from app.models.households import PENDING, Household, HouseholdStatus, Membership, Person
+from app.models.identity import CITIZEN_DOOR, STAFF_DOOR, STAFF_ROLES, ResidentAccount, Role, SignIn
 from app.models.partners import Organization
 from app.models.results import DiagnosticReport
 from app.models.staff import StaffAccount
@@ -47,6 +49,8 @@ class Permission(StrEnum):
     AUDIT_READ = "audit_read"
 
 
+AGE_OF_OWN_CONSENT = 14
+
 P = Permission
 _READS = {P.OWN_ACCOUNT, P.HOUSEHOLD_READ, P.SLOT_READ, P.APPOINTMENT_READ, P.FOLLOW_UP_READ}
 _CASEWORK = _READS | {P.HOUSEHOLD_VERIFY, P.PERSON_UNMASK, P.REPORT_READ, P.FOLLOW_UP_COMPLETE}
@@ -69,14 +73,14 @@ GRANTS: dict[Role, frozenset[Permission]] = {
             P.SLOT_READ, P.SLOT_PUBLISH, P.APPOINTMENT_READ, P.APPOINTMENT_ATTEND, P.REPORT_POST, P.REPORT_READ,
         },
         Role.SYSTEM: set(Permission),
-        Role.PUBLIC: set[Permission](),
     }.items()
 }  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
 class Actor:
-    """Who acts. `id` is the account of a resident or worker, the organization of a hospital."""
+    """Who acts. `id` is the account of a resident or worker, the organization of a hospital. Without a region
+    nothing lies within it."""
 
     role: Role
     id: uuid.UUID | None = None
@@ -88,10 +92,6 @@ class Actor:
     @classmethod
     def system(cls, name: str) -> Self:
         return cls(Role.SYSTEM, name=name)
-
-    @classmethod
-    def public(cls) -> Self:
-        return cls(Role.PUBLIC)
 
     def may(self, permission: Permission) -> bool:
         return permission in GRANTS[self.role]
@@ -105,6 +105,8 @@ class Actor:
 
 def region_bounds(code: str) -> tuple[str, str]:
     """The codes of a region and all below it lie between these two: 640100000000 → 640100000000–640199999999."""
+    if not re.fullmatch("[0-9]{12}", code):
+        raise ValueError("a region code has 12 digits")
     for length in (0, 2, 4, 6, 9):
         if set(code[length:]) <= {"0"}:
             return code, code[:length].ljust(12, "9")
@@ -124,6 +126,14 @@ def own_household(actor: Actor) -> Any:
         select(Membership.household_id)
         .where(Membership.person_id == own_person(actor), Membership.valid_to.is_(None))
         .scalar_subquery()
+    )
+
+
+def under_guardian() -> ColumnElement[bool]:
+    """Whose consent this is, is still so young that a guardian gives it (PIPL art. 31)."""
+    child = aliased(Person)  # a query around it may have people of its own
+    return exists().where(
+        child.id == Consent.person_id, child.birth_date > clock.years_ago(AGE_OF_OWN_CONSENT)
     )
 
 
@@ -188,11 +198,12 @@ SCOPE: dict[type[Base], Scope] = {
         ),
         worker=lambda a: _lives_in(a.region_code),
     ),
-    Couple: _rule(resident=_own(Couple.wife_id, Couple.husband_id)),
     Consent: _rule(
-        resident=lambda a: or_(Consent.person_id == own_person(a), Consent.guardian_id == own_person(a))
+        resident=lambda a: or_(
+            Consent.person_id == own_person(a),
+            and_(Consent.guardian_id == own_person(a), under_guardian()),
+        )
     ),
-    Qualification: _rule(resident=_own(Qualification.person_id, Qualification.spouse_id)),
     # Slots are no secret; drafts are their publisher's.
     Slot: _rule(
         resident=lambda _: Slot.status != SlotStatus.DRAFT,
@@ -228,10 +239,14 @@ SCOPE: dict[type[Base], Scope] = {
         worker=lambda a: StaffAccount.id == a.id, system_administrator=_region(StaffAccount.region_code)
     ),
     SignIn: _rule(
-        resident=lambda a: SignIn.account_id == a.id,
-        worker=lambda a: SignIn.account_id == a.id,
-        system_administrator=lambda a: SignIn.account_id.in_(
-            select(StaffAccount.id).where(within(StaffAccount.region_code, a.region_code))
+        # With the door: an administrator chooses the ids of workers, and may choose that of a resident.
+        resident=lambda a: and_(SignIn.door == CITIZEN_DOOR, SignIn.account_id == a.id),
+        worker=lambda a: and_(SignIn.door == STAFF_DOOR, SignIn.account_id == a.id),
+        system_administrator=lambda a: and_(
+            SignIn.door == STAFF_DOOR,
+            SignIn.account_id.in_(
+                select(StaffAccount.id).where(within(StaffAccount.region_code, a.region_code))
+            ),
         ),
     ),
 }

@@ -7,18 +7,22 @@ import signal
 import warnings
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, TypeVar
 
+import httpx
 import pyotp
 import typer
 import uvicorn
+from asyncpg import PostgresError
 from pydantic import ValidationError
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app import api, crypto, db, demo, embedded, jobs, logs, schema
+from app import api, crypto, db, demo, embedded, errors, jobs, logs, schema
 from app import doctor as checks
 from app import journey as story
 from app.access import Actor
@@ -117,13 +121,25 @@ def totp() -> None:
     console.print(pyotp.TOTP(demo.TOTP_SECRET).now())
 
 
+def is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
 @cli.command()
 def serve(
     host: Annotated[str, typer.Option(help="Address on which to listen.")] = "127.0.0.1",
     port: Port = 8000,
     workers: Annotated[int, typer.Option(min=1, max=64, help="Processes.")] = 1,
 ) -> None:
-    """Serve the four doors."""
+    """Serve the four doors. In development on this machine only: its keys are known to everyone."""
+    if settings().environment == "development" and not is_loopback(host):
+        raise typer.BadParameter(
+            f"{host} can be reached from outside, and development runs with keys that everyone knows: "
+            "set NUANXIN_ENVIRONMENT=production, or listen on 127.0.0.1"
+        )
     in_transaction(schema.require_head)
     uvicorn.run("app.main:asgi", factory=True, host=host, port=port, workers=workers, log_config=None)
 
@@ -176,8 +192,8 @@ def staff_create(username: str, name: str, role: Role, region_code: str) -> None
     an authenticator."""
     actor = Actor.system("cli")
     _, password = in_transaction(
-        lambda session: staff.create_first(
-            session, actor, username=username, name=name, role=role, region_code=region_code
+        lambda session: staff.create(
+            session, actor, None, username=username, name=name, role=role, region_code=region_code
         )
     )
     console.print(f"{username}: first password [bold]{password}[/]", highlight=False)
@@ -189,7 +205,7 @@ def partner_create(name: str, region_code: str, algorithm: Algorithm = Algorithm
     actor = Actor.system("cli")
     _, key = in_transaction(
         lambda session: partners.create(
-            session, actor, name=name, region_code=region_code, algorithm=algorithm
+            session, actor, None, name=name, region_code=region_code, algorithm=algorithm
         )
     )
     console.print(f"key    {key.id}\nsecret [bold]{key.secret}[/]", highlight=False)
@@ -205,12 +221,38 @@ def openapi_export(folder: Annotated[Path, typer.Argument()] = Path("openapi")) 
         console.print(str(file))
 
 
+# What an operator meets and mends; anything else is a fault of ours and shows where.
+EXPECTED = (
+    ValidationError, schema.StaleSchema, errors.Problem, story.Refused, httpx.ConnectError, ConnectionError,
+    PostgresError,
+)  # fmt: skip
+
+
+def explain(error: Exception) -> list[str]:
+    """What an operator needs to know of it; the first line is the heading."""
+    match error:
+        case ValidationError():
+            return ["Refusing to start:", *complaints(error)]
+        case schema.StaleSchema():
+            return ["Refusing to start:", str(error)]
+        case errors.Problem():
+            told = error.document("en")
+            places = [f"{wrong['pointer']}: {wrong['detail']}" for wrong in told.get("errors", [])]
+            return [told["title"], *places, *filter(None, [told.get("detail")])]
+        case story.Refused():
+            return ["The story cannot go on.", str(error)]
+        case httpx.ConnectError():
+            return ["No server answers.", f"start one with `nuanxin demo` ({error})"]
+        case _:
+            return ["PostgreSQL does not answer.", f"start it, or correct NUANXIN_DATABASE_URL ({error})"]
+
+
 def main() -> None:
     try:
         cli()
-    except (ValidationError, schema.StaleSchema) as error:
-        lines = complaints(error) if isinstance(error, ValidationError) else [str(error)]
+    except EXPECTED as error:
+        heading, *lines = explain(error)
         console.print(
-            "[red]Refusing to start:[/]", *(f"  {line}" for line in lines), sep="\n", highlight=False
+            f"[red]{heading}[/]", *(f"  {escape(line)}" for line in lines), sep="\n", highlight=False
         )
         raise SystemExit(1) from error

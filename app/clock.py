@@ -11,3 +11,13 @@ def now() -> datetime:
 
 def today() -> date:
     return now().astimezone(SHANGHAI).date()
+
+
+def years_ago(years: int) -> date:
+    """Who was born on this day or before has turned so many years old. Someone born on 29 February has the
+    birthday on 1 March in other years."""
+    day = today()
+    try:
+        return day.replace(year=day.year - years)
+    except ValueError:
+        return date(day.year - years, 2, 28)

@@ -16,7 +16,17 @@ from sqlalchemy.orm import DeclarativeBase
 
 from app.settings import Settings
 
-__all__ = ["AsyncSession", "Base", "begin", "bind", "connect", "get_db", "get_statement_db", "new_id"]
+__all__ = [
+    "AsyncSession",
+    "Base",
+    "begin",
+    "bind",
+    "connect",
+    "driver",
+    "get_db",
+    "get_statement_db",
+    "new_id",
+]
 
 #: A transaction each. Tests rebind it to a connection whose outer transaction is rolled back.
 sessions = async_sessionmaker(expire_on_commit=False)
@@ -53,15 +63,31 @@ class Base(DeclarativeBase):
     }
 
 
+# Nothing a request or a job does takes longer; whoever waits in vain hears 503. Migrations have their own.
+LIMITS = {
+    "statement_timeout": "15s",
+    "idle_in_transaction_session_timeout": "15s",
+    "lock_timeout": "5s",
+}
+
+
+def driver(url: str) -> str:
+    """The URL as SQLAlchemy wants it."""
+    return url.replace("postgresql://", "postgresql+asyncpg://", 1)
+
+
 def connect(settings: Settings, url: str) -> AsyncEngine:
     """Open the process's pool. Parameters are hidden from errors: they are people's data."""
     engine = create_async_engine(
-        url.replace("postgresql://", "postgresql+asyncpg://", 1),
+        driver(url),
         pool_size=settings.database_pool,
         max_overflow=0,
         pool_timeout=5,
         hide_parameters=True,
-        connect_args={"timeout": 5, "server_settings": {"application_name": "nuanxin", "jit": "off"}},
+        connect_args={
+            "timeout": 5,
+            "server_settings": {"application_name": "nuanxin", "jit": "off", **LIMITS},
+        },
     )
     bind(engine)
     return engine

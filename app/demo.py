@@ -58,7 +58,7 @@ async def _staff(db: AsyncSession) -> None:
 
 async def _hospital(db: AsyncSession) -> None:
     now = clock.now()
-    name = "兴庆区妇幼保健院(演示)"
+    name = "兴庆区妇幼保健院（演示）"
     db.add(
         Organization(
             id=HOSPITAL, name=name, region_code=COUNTY, algorithm=Algorithm.HMAC_SHA256, created_at=now
@@ -67,7 +67,7 @@ async def _hospital(db: AsyncSession) -> None:
     key = PartnerKey(id=PARTNER_KEY, organization_id=HOSPITAL, created_at=now)
     key.secret = PARTNER_SECRET
     clinic = Clinic(
-        id=CLINIC, organization_id=HOSPITAL, region_code=COUNTY, name="优生健康检查门诊(演示)",
+        id=CLINIC, organization_id=HOSPITAL, region_code=COUNTY, name="优生健康检查门诊（演示）",
         address="凤凰北街 1 号", phone="0951-0000000", created_at=now,
     )  # fmt: skip
     await db.flush()  # keys and clinics refer to the hospital

@@ -19,8 +19,9 @@ from app.settings import Settings, complaints, settings
 OLDEST_POSTGRES = 160000
 MOST_SKEW_SECONDS = 2.0
 
-#: What was checked, whether it is well, how to mend it.
-Finding = tuple[str, bool, str]
+#: What was checked, whether it is well (None: a warning), how to mend it.
+Finding = tuple[str, bool | None, str]
+SIGNS = {True: "[green]✓[/]", None: "[yellow]![/]", False: "[red]✗[/]"}
 
 
 def report(console: Console) -> bool:
@@ -29,15 +30,14 @@ def report(console: Console) -> bool:
         config = settings()
     except ValidationError as error:
         for complaint in complaints(error):
-            console.print(
-                f"[red]✗[/] settings: {complaint}\n  → docs/operating.md lists every setting", highlight=False
-            )
+            console.print(f"[red]✗[/] settings: {complaint}", highlight=False)
         console.print("  → docs/operating.md lists every setting")
         return False
+    console.print(f"[bold]{config.environment}[/]")
     findings = asyncio.run(_findings(config))
     for what, well, mend in findings:
-        console.print(f"[green]✓[/] {what}" if well else f"[red]✗[/] {what}\n  → {mend}", highlight=False)
-    return all(well for _, well, _ in findings)
+        console.print(f"{SIGNS[well]} {what}" + ("" if well else f"\n  → {mend}"), highlight=False)
+    return all(well is not False for _, well, _ in findings)
 
 
 async def _findings(config: Settings) -> list[Finding]:
@@ -59,9 +59,10 @@ async def _findings(config: Settings) -> list[Finding]:
 
 
 def _settings(config: Settings) -> Finding:
-    if config.environment == "development":
-        return "settings: development (run production with NUANXIN_ENVIRONMENT=production)", True, ""
-    return "settings: production, nothing unsafe", True, ""
+    if config.environment == "development" and config.database_url:
+        what = "settings: known keys and a stand-in for WeChat, on a database of your own"
+        return what, None, "if people's data are in it, set NUANXIN_ENVIRONMENT=production"
+    return "settings", True, ""
 
 
 def _keys(config: Settings) -> Finding:

@@ -10,7 +10,7 @@ The class name is the stable `type`. A `constraint` makes the database's last wo
 import logging
 import re
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -24,7 +24,11 @@ from app.logs import request_id
 log = logging.getLogger("nuanxin.errors")
 MEDIA_TYPE = "application/problem+json"
 TYPE_BASE = "urn:nuanxin:problem:"
+# A body of nonsense is not worth more words than these.
+MOST_PLACES, LONGEST_POINTER = 20, 200
 
+#: One wrong place: pointer, zh, en. The answer shows one language.
+Place = dict[str, str]
 
 SCHEMA = {
     "type": "object",
@@ -39,11 +43,30 @@ SCHEMA = {
             "type": "array",
             "items": {
                 "type": "object",
-                "properties": {"pointer": {"type": "string"}, "detail": {"type": "string"}},
+                "properties": {
+                    "pointer": {
+                        "type": "string",
+                        "description": "Into the body (RFC 6901), or #query/…, #header/…, #path/…",
+                    },
+                    "detail": {"type": "string"},
+                },
             },
         },
     },
 }
+
+
+def place(pointer: str, zh: str, en: str) -> Place:
+    """A wrong place, as a JSON pointer (RFC 6901) into the body, and what is wrong with it."""
+    return {"pointer": pointer, "zh": zh, "en": en}
+
+
+class Unfit(ValueError):
+    """What a validator of ours has against a value, never naming the value."""
+
+    def __init__(self, zh: str, en: str) -> None:
+        super().__init__(en)
+        self.zh, self.en = zh, en
 
 
 class Problem(Exception):
@@ -54,12 +77,12 @@ class Problem(Exception):
     do_en: ClassVar[str] = ""
     headers: ClassVar[Mapping[str, str]] = {}
 
-    def __init_subclass__(cls, constraint: str | None = None, **kwargs: Any) -> None:
+    def __init_subclass__(cls, constraint: str | tuple[str, ...] = (), **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        if constraint:
-            BY_CONSTRAINT[constraint] = cls
+        for name in (constraint,) if isinstance(constraint, str) else constraint:
+            BY_CONSTRAINT[name] = cls
 
-    def __init__(self, *, errors: list[dict[str, str]] | None = None, **extensions: Any) -> None:
+    def __init__(self, *, errors: list[Place] | None = None, **extensions: Any) -> None:
         super().__init__(type(self).__name__)
         self.errors = errors
         self.extensions = extensions
@@ -78,7 +101,8 @@ class Problem(Exception):
             "instance": f"urn:nuanxin:request:{request_id.get()}",
         }
         if self.errors is not None:
-            body["errors"] = self.errors
+            spoken = "zh" if chinese else "en"
+            body["errors"] = [{"pointer": wrong["pointer"], "detail": wrong[spoken]} for wrong in self.errors]
         return {key: value for key, value in body.items() if value != ""} | self.extensions
 
 
@@ -96,22 +120,21 @@ class Invalid(Problem):
     )
 
     @classmethod
-    def at(cls, pointer: str, zh: str, en: str) -> "Invalid":
-        """One wrong place, as a JSON pointer (RFC 6901) into the body."""
-        return cls(errors=[{"pointer": pointer, "detail": f"{zh} / {en}"}])
+    def at(cls, pointer: str, zh: str, en: str) -> Self:
+        return cls(errors=[place(pointer, zh, en)])
 
 
 class Unauthenticated(Problem):
     status = 401
     zh, en = "请先登录", "Sign in first"
-    do_zh, do_en = "登录已过期或凭证无效,请重新登录", "The credential is missing, expired or not valid here"
+    do_zh, do_en = "登录已过期或凭证无效，请重新登录", "The credential is missing, expired or not valid here"
     headers: ClassVar[Mapping[str, str]] = {"WWW-Authenticate": "Bearer"}
 
 
 class Forbidden(Problem):
     status = 403
     zh, en = "没有权限", "Not allowed"
-    do_zh, do_en = "如工作需要,请联系管理员", "Ask your administrator if your work needs this"
+    do_zh, do_en = "如工作需要，请联系管理员", "Ask your administrator if your work needs this"
 
 
 class NotFound(Problem):
@@ -135,6 +158,7 @@ class StaleVersion(Conflict):
 
 class WrongState(Conflict):
     zh, en = "当前状态不能进行此操作", "Not possible in the current state"
+    do_zh, do_en = "重试无效，请查看当前状态", "Trying again does not help: look at the current state"
 
 
 class BodyTooLarge(Problem):
@@ -152,6 +176,7 @@ class TooMany(Problem):
 class MethodNotAllowed(Problem):
     status = 405
     zh, en = "不支持此方法", "This method is not supported here"
+    do_zh, do_en = "请使用 Allow 中列出的方法", "Use a method that Allow names"
 
 
 class BadRequest(Problem):
@@ -162,7 +187,7 @@ class BadRequest(Problem):
 class Unavailable(Problem):
     status = 503
     zh, en = "服务暂时不可用", "The service is briefly unavailable"
-    do_zh = "请稍后重试;使用同一请求编号重复提交是安全的"
+    do_zh = "请稍后重试；使用同一请求编号重复提交是安全的"
     do_en = "Try again shortly; with the same Idempotency-Key that is safe"
     headers: ClassVar[Mapping[str, str]] = {"Retry-After": "1"}
 
@@ -190,36 +215,63 @@ def response(request: Request, problem: Problem) -> JSONResponse:
 
 # What each kind of validation error means, with the bounds that pydantic gives; never the input itself.
 EXPLAINED = {
-    "missing": "必填 / required",
-    "extra_forbidden": "不认识的字段 / no such member",
-    "json_invalid": "不是有效的 JSON / not valid JSON",
-    "string_too_short": "至少 {min_length} 个字符 / at least {min_length} characters",
-    "string_too_long": "最多 {max_length} 个字符 / at most {max_length} characters",
-    "string_pattern_mismatch": "格式不正确 / not of the expected form",
-    "string_unicode": "含有无效字符 / contains invalid characters",
-    "value_error": "内容不符合要求: {error} / {error}",
-    "too_short": "至少 {min_length} 项 / at least {min_length} items",
-    "too_long": "最多 {max_length} 项 / at most {max_length} items",
-    "greater_than_equal": "不能小于 {ge} / at least {ge}",
-    "less_than_equal": "不能大于 {le} / at most {le}",
-    "enum": "应为 {expected} / one of {expected}",
-    "literal_error": "应为 {expected} / one of {expected}",
-    "timezone_aware": "须带时区 / needs a time zone",
-    "bool_parsing": "应为 true 或 false / true or false",
+    "missing": ("必填", "required"),
+    "extra_forbidden": ("不认识的字段", "no such member"),
+    "json_invalid": ("不是有效的 JSON", "not valid JSON"),
+    "string_too_short": ("至少 {min_length} 个字符", "at least {min_length} characters"),
+    "string_too_long": ("最多 {max_length} 个字符", "at most {max_length} characters"),
+    "string_pattern_mismatch": ("格式不正确", "not of the expected form"),
+    "string_unicode": ("含有无效字符", "contains invalid characters"),
+    "too_short": ("至少 {min_length} 项", "at least {min_length} items"),
+    "too_long": ("最多 {max_length} 项", "at most {max_length} items"),
+    "greater_than_equal": ("不能小于 {ge}", "at least {ge}"),
+    "less_than_equal": ("不能大于 {le}", "at most {le}"),
+    "enum": ("应为 {choices_zh} 之一", "one of {choices_en}"),
+    "literal_error": ("应为 {choices_zh} 之一", "one of {choices_en}"),
+    "union_tag_invalid": ("应为 {choices_zh} 之一", "one of {choices_en}"),
+    "union_tag_not_found": ("必填", "required"),
+    "timezone_aware": ("须带时区", "needs a time zone"),
+    "bool_parsing": ("应为 true 或 false", "true or false"),
 }
-WRONG_TYPE = "类型或格式不正确 / of the wrong type or form"
+WRONG_TYPE = "类型或格式不正确", "of the wrong type or form"
 
 
 def from_validation(error: RequestValidationError) -> Problem:
     """Where and why, never what: the input may be anybody's data."""
-    errors = []
-    for item in error.errors():
-        place, *path = item["loc"]
-        steps = "/".join(str(step).replace("~", "~0").replace("/", "~1") for step in path)
-        pointer = f"/{steps}" if place == "body" else f"#{place}/{steps}"
-        detail = EXPLAINED.get(item["type"], WRONG_TYPE).format_map({"error": "", **item.get("ctx", {})})
-        errors.append({"pointer": pointer.encode("utf-8", "replace").decode(), "detail": detail})
-    return Invalid(errors=errors)
+    return Invalid(errors=[_place(item, error.body) for item in error.errors()[:MOST_PLACES]])
+
+
+def _place(item: Mapping[str, Any], body: Any) -> Place:
+    origin, *path = item["loc"]
+    steps = _way_into(body, path, item) if origin == "body" else path
+    pointer = "" if origin == "body" else f"#{origin}"
+    pointer += "".join("/" + str(step).replace("~", "~0").replace("/", "~1") for step in steps)
+    return place(pointer[:LONGEST_POINTER].encode("utf-8", "replace").decode(), *_explained(item))
+
+
+def _way_into(body: Any, path: list[Any], item: Mapping[str, Any]) -> list[Any]:
+    """Through what was sent: Pydantic's own way names the branches of unions too."""
+    steps: list[Any] = []
+    for step in path:
+        inside = range(len(body)) if isinstance(body, list) else body if isinstance(body, dict) else ()
+        if step in inside:
+            body = body[step]
+            steps.append(step)
+    if item["type"] == "missing":
+        steps += path[-1:]
+    if item["type"].startswith("union_tag"):
+        steps.append(item["ctx"]["discriminator"].strip("'"))
+    return steps
+
+
+def _explained(item: Mapping[str, Any]) -> tuple[str, str]:
+    context = item.get("ctx", {})
+    if isinstance(unfit := context.get("error"), Unfit):
+        return unfit.zh, unfit.en
+    zh, en = EXPLAINED.get(item["type"], WRONG_TYPE)
+    choices = re.findall(r"'([^']*)'", context.get("expected") or context.get("expected_tags", ""))
+    words = {**context, "choices_zh": "、".join(choices), "choices_en": ", ".join(choices)}
+    return zh.format_map(words), en.format_map(words)
 
 
 def from_database(error: DBAPIError) -> Problem:
@@ -233,7 +285,7 @@ def from_database(error: DBAPIError) -> Problem:
     if (
         error.connection_invalidated
         or state[:2] in {"08", "53", "57"}
-        or state in {"40001", "40P01", "55P03"}
+        or state in {"25P03", "40001", "40P01", "55P03"}
     ):
         return Unavailable()
     return Unexpected()
@@ -264,7 +316,17 @@ async def handle(request: Request, error: Exception) -> JSONResponse:
     problem = to_problem(error)
     if problem.status >= 500:
         log.error("request failed", exc_info=error)
-    return response(request, problem)
+    answer = response(request, problem)
+    if isinstance(error, HTTPException) and problem.status == 405:
+        answer.headers["Allow"] = _allowed(request, error)
+    return answer
+
+
+def _allowed(request: Request, error: HTTPException) -> str:
+    """The framework names the methods of the first route at this address only."""
+    path = getattr(request.scope.get("route"), "path_format", None)
+    methods: set[str] = getattr(request.app.state, "methods", {}).get(path, set())
+    return ", ".join(sorted(methods)) or (error.headers or {}).get("Allow", "")
 
 
 def install(app: FastAPI) -> None:

@@ -11,7 +11,7 @@ from pgqueuer import PgQueuer
 from pgqueuer.models import Job, Schedule
 
 from app.db import begin
-from app.services import messages, partners
+from app.services import messages, partners, staff
 
 log = logging.getLogger("nuanxin.jobs")
 POLL = timedelta(seconds=5)
@@ -54,7 +54,8 @@ def register(queue: PgQueuer) -> None:
         async with begin() as db:
             await messages.queue_due(db)
 
-    @queue.schedule("purge_nonces", "7 * * * *")
-    async def purge_nonces(_: Schedule) -> None:
+    @queue.schedule("purge", "7 * * * *")
+    async def purge(_: Schedule) -> None:
         async with begin() as db:
             await partners.purge_nonces(db)
+            await staff.purge_throttle(db)

@@ -54,14 +54,10 @@ class Caller:
     ) -> Any:  # fmt: skip
         content = b"" if body is None else json.dumps(body, ensure_ascii=False).encode()
         url = self.door + path
-        sent = {
-            "Content-Type": "application/json",
-            **self.headers,
-            **(headers or {}),
-            **self.sign(method, url, content),
-        }
+        sent = {"Content-Type": "application/json", **self.headers, **(headers or {})}
+        sent |= self.sign(method, url, content)
         answer = await self.http.request(method, url, content=content, headers=sent)
-        if (expect is None and answer.is_error) or (expect is not None and answer.status_code != expect):
+        if answer.is_error if expect is None else answer.status_code != expect:
             raise Refused(f"{method} {url} answered {answer.status_code}: {answer.text}", answer)
         return answer.json() if answer.content else None
 
@@ -114,9 +110,8 @@ class Spouse:
 def couple() -> tuple[Spouse, Spouse]:
     """Random birth dates, so that the journey can be played again and again."""
     born = date(1990, 1, 1) + timedelta(days=secrets.randbelow(3000))
-    return Spouse("王小芳", born, female=True), Spouse(
-        "李建国", born - timedelta(days=secrets.randbelow(900)), female=False
-    )
+    older = born - timedelta(days=secrets.randbelow(900))
+    return Spouse("王小芳", born, female=True), Spouse("李建国", older, female=False)
 
 
 async def play(url: str, tell: Tell) -> "Story":
@@ -124,14 +119,11 @@ async def play(url: str, tell: Tell) -> "Story":
     async with httpx.AsyncClient(base_url=url, timeout=20, trust_env=False) as http:
         story = Story(http, tell)
         tell("[bold]第一个故事 The first journey[/]")
-        await story.sign_in_and_register()
-        await story.verify()
-        await story.consent_and_qualify()
-        await story.book()
-        await story.attend()
-        await story.report()
-        await story.follow_up()
-        await story.look_back()
+        for chapter in (
+            story.sign_in_and_register, story.verify, story.consent_and_qualify, story.book,
+            story.attend, story.report, story.follow_up, story.look_back,
+        ):  # fmt: skip
+            await chapter()
         tell("\n[bold green]完成 The journey is complete.[/]")
     return story
 
@@ -156,11 +148,8 @@ class Story:
         tokens = await caller.call("POST", "/sign-in", {"code": login["code"], "device": "journey"})
         caller.headers["Authorization"] = f"Bearer {tokens['access_token']}"
         phone = await self.control("/phone-code", {"openid": spouse.openid, "phone": spouse.phone})
-        await caller.call(
-            "POST",
-            "/me/identity",
-            {"name": spouse.name, "document_number": spouse.number, "phone_code": phone["code"]},
-        )
+        identity = {"name": spouse.name, "document_number": spouse.number, "phone_code": phone["code"]}
+        await caller.call("POST", "/me/identity", identity)
         return caller
 
     async def worker(self, username: str) -> Caller:
@@ -181,10 +170,7 @@ class Story:
     async def sign_in_and_register(self) -> None:
         self.wife_caller = await self.resident(self.wife)
         self.husband_caller = await self.resident(self.husband)
-        self.tell(
-            "妻子和丈夫各自用微信登录并实名绑定",
-            "Wife and husband sign in with WeChat and bind their identities",
-        )
+        self.tell("妻子和丈夫各自用微信登录并实名绑定", "Both sign in with WeChat and bind their identities")
         self.form = {
             "region_code": demo.TOWN,
             "address": "凤凰北街 8 号 2 单元 301",
@@ -194,16 +180,13 @@ class Story:
             "categories": [],
         }
         draft = await self.wife_caller.create("/households", self.form)
-        self.household = await self.wife_caller.call(
-            "POST", f"/households/{draft['id']}/submit", {"version": draft["version"]}
-        )
-        self.tell(
-            "妻子登记家庭并提交审核", f"She registers household {self.household['number']} and submits it"
-        )
+        submit, seen = f"/households/{draft['id']}/submit", {"version": draft["version"]}
+        self.household = await self.wife_caller.call("POST", submit, seen)
+        self.tell("妻子登记家庭并提交审核", f"She registers household {self.household['number']}, submits it")
 
     def member(self, spouse: Spouse, relation: str) -> dict[str, Any]:
         return {
-            "relation": relation, "name": spouse.name, "document_number": spouse.number,
+            "relation": relation, "name": spouse.name, "document_number": spouse.number, "phone": spouse.phone,
             "hukou_region_code": demo.TOWN, "hukou_type": "urban", "resident_since": "2020-01-01",
         }  # fmt: skip
 
@@ -212,9 +195,7 @@ class Story:
         path = f"/households/{self.household['id']}"
         seen = await self.village_worker.call("GET", path, headers={"Purpose": "verification"})
         name = seen["form"]["members"][0]["name"]
-        self.tell(
-            "村专干登录,看到脱敏的登记表", f"The village worker signs in and sees the form, masked ({name})"
-        )
+        self.tell("村专干登录，看到脱敏的登记表", f"The village worker sees the form, masked ({name})")
         await self.village_worker.call("POST", f"{path}/unmask", headers={"Purpose": "verification"})
         await self.village_worker.call("POST", f"{path}/verify", {"version": seen["version"]})
         self.tell("核对证件后通过审核", "Having compared the papers, she verifies the household")
@@ -224,12 +205,10 @@ class Story:
             for notice in await caller.call("GET", "/notices"):
                 await caller.create("/consents", {"notice_id": notice["id"]})
         self.tell("夫妻分别同意健康信息处理、向医院提供信息", "Each agrees to both notices, separately")
-        why = await self.wife_caller.call("POST", "/services/pre_pregnancy_check/qualification")
-        for criterion in why["criteria"]:
-            mark = "✓" if criterion["passed"] else "✗"
-            self._tell(
-                f"     {mark} {criterion['zh']}: {criterion['value']}  [dim]{criterion['clause_zh']}[/]"
-            )
+        told = await self.wife_caller.call("POST", "/services/pre_pregnancy_check/qualification")
+        for criterion in told["criteria"]:
+            mark, why = "✓" if criterion["passed"] else "✗", criterion["clause_zh"]
+            self._tell(f"     {mark} {criterion['zh']}: {criterion['value']}  [dim]{why}[/]")
         self.tell("符合免费孕前优生健康检查条件", "They are eligible for the free check, and read why")
 
     async def publish(self) -> Any:
@@ -249,10 +228,8 @@ class Story:
         consent = {"openid": self.wife.openid, "template_id": "reminder-template", "count": 1}
         await self.control("/consent", consent)
         self.appointment = await self.wife_caller.create("/appointments", {"slot_id": slot["id"]})
-        self.tell(
-            "医院放号,妻子为两人预约并订阅提醒",
-            f"The hospital publishes a slot; she books it, code {self.appointment['code']}",
-        )
+        code = self.appointment["code"]
+        self.tell("医院放号，妻子为两人预约并订阅提醒", f"The hospital opens a slot; she books it: {code}")
         await self.reminder()
 
     async def reminder(self) -> None:
@@ -265,15 +242,15 @@ class Story:
         else:
             raise Refused("no reminder was sent: is the worker running?")
         self.tell(
-            "收到一条微信提醒,不含姓名和病情",
-            f"One reminder arrives, without name or diagnosis: {sent[0]['data']}",
+            "收到一条微信提醒，不含姓名和病情", f"One reminder, without name or diagnosis: {sent[0]['data']}"
         )
 
     async def attend(self) -> None:
         arrival = await self.hospital.call("POST", "/check-ins", {"code": self.appointment["code"]})
+        people = len(arrival["people"])
         self.tell(
-            "到院凭码签到,医院此时才看到姓名证件",
-            f"At the desk the code checks in {len(arrival['people'])} people; only now the hospital sees names",
+            "到院凭码签到，医院此时才看到姓名证件",
+            f"The code checks in {people}; now the hospital sees names",
         )
         await self.hospital.call("POST", f"/appointments/{self.appointment['id']}/fulfil")
         self.tell("检查完成", "The examination is done")
@@ -291,15 +268,11 @@ class Story:
         }  # fmt: skip
         self.posted = await self.hospital.call("POST", "/reports", body, expect=201)
         await self.hospital.call("POST", "/reports", body, expect=200)
-        self.tell(
-            "医院上传联合报告;重复上传不会重复入库",
-            "The hospital posts the joint report; posting it again changes nothing",
-        )
+        self.tell("医院上传联合报告；重复上传不会重复入库", "The hospital posts the report; again: no change")
         listed = (await self.husband_caller.call("GET", "/reports"))["items"]
         sheet = await self.husband_caller.call("GET", f"/reports/{listed[0]['id']}")
-        self.tell(
-            "夫妻查看报告和风险等级", f"The couple reads its report: risk class {sheet['risk']['risk_class']}"
-        )
+        risk = sheet["risk"]["risk_class"]
+        self.tell("夫妻查看报告和风险等级", f"The couple reads its report: risk class {risk}")
 
     async def follow_up(self) -> None:
         due = (await self.village_worker.call("GET", "/follow-ups?limit=100"))["items"]
@@ -307,24 +280,18 @@ class Story:
         for task in mine:
             self._tell(f"     □ {task['kind']} {task['name']} due {task['due_on']}")
         task = next(task for task in mine if task["kind"] == "result_told")
-        await self.village_worker.call(
-            "POST",
-            f"/follow-ups/{task['id']}/complete",
-            {
-                "version": task["version"],
-                "outcome": {"kind": "result_told", "told": True, "channel": "home_visit"},
-            },
-        )
+        outcome = {"kind": "result_told", "told": True, "channel": "home_visit"}
+        done = {"version": task["version"], "outcome": outcome}
+        await self.village_worker.call("POST", f"/follow-ups/{task['id']}/complete", done)
         self.tell(
-            "系统按规则生成随访任务,村专干完成告知",
-            "Follow-ups open by rule; the village worker completes the first",
+            "系统按规则生成随访任务，村专干完成告知",
+            "Follow-ups open by rule; one is completed",
         )
 
     async def look_back(self) -> None:
         log = await self.wife_caller.call("GET", "/me/access-log?limit=50")
         looks = [row for row in log["items"] if row["action"].startswith("read")]
         for row in looks:
-            self._tell(
-                f"     {row['at'][:19]}  {row['actor_role']}  {row['action']} {row['entity']}  {row['purpose'] or ''}"
-            )
+            what = f"{row['actor_role']}  {row['action']} {row['entity']}  {row['purpose'] or ''}"
+            self._tell(f"     {row['at'][:19]}  {what}")
         self.tell("妻子查看谁看过她的档案", "She asks who looked at her file, and why")

@@ -17,6 +17,9 @@ from app import api, crypto, db, embedded, errors, logs, schema
 from app.settings import Settings, settings
 
 log = logging.getLogger("nuanxin.http")
+# Enough for every form; only the bodies listed here may be as large as the setting allows.
+SMALL_BODY = 64 * 1024
+LARGE_BODIES = {"/partner/v1/reports"}
 REQUESTS = Counter("nuanxin_requests", "Requests answered", ("method", "route", "status"))
 SECONDS = Histogram("nuanxin_request_seconds", "Time to answer", ("method", "route"))
 
@@ -33,6 +36,7 @@ def create_app() -> FastAPI:
 
         secret = config.wechat_secret.get_secret_value()
         app.mount("/sandbox/wechat", create_wechat(config.wechat_appid, secret))
+    app.add_api_route("/", doors)
     app.add_api_route("/healthz", healthz)
     app.add_api_route("/readyz", readyz)
     app.add_api_route("/metrics", metrics)
@@ -49,6 +53,16 @@ async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         yield
     finally:
         await engine.dispose()
+
+
+async def doors() -> dict[str, list[dict[str, str]]]:
+    """The way to the four contracts."""
+    return {
+        "doors": [
+            {"title": title, "docs": f"{prefix}/docs", "openapi": f"{prefix}/openapi.json"}
+            for prefix, title in api.TITLES.items()
+        ]
+    }
 
 
 async def healthz() -> dict[str, str]:
@@ -108,15 +122,16 @@ class Frame:
 
     def _limited(self, scope: Scope, receive: Receive) -> Receive:
         declared = next((value for name, value in scope["headers"] if name == b"content-length"), b"0")
-        read = int(declared) if declared.isdigit() and int(declared) > self.limit else 0
+        limit = self.limit if scope["path"] in LARGE_BODIES else min(SMALL_BODY, self.limit)
+        read = int(declared) if declared.isdigit() and int(declared) > limit else 0
 
         async def limited() -> Message:
             nonlocal read
-            if read > self.limit:
+            if read > limit:
                 raise HTTPException(413)
             message = await receive()
             read += len(message.get("body", b""))
-            if read > self.limit:
+            if read > limit:
                 raise HTTPException(413)
             return message
 

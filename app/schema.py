@@ -11,6 +11,16 @@ from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
 from app.settings import ROOT
 
+#: Held by the one runner of migrations.
+ADVISORY_LOCK = 7_301_664_012
+#: How long a migration waits for a table.
+LOCK_TIMEOUT = "5s"
+
+
+def ours(name: str | None, kind: str, _parents: object) -> bool:
+    """What migrations look at; the job queue keeps its own tables."""
+    return not (kind == "table" and name and name.startswith("pgqueuer"))
+
 
 class StaleSchema(RuntimeError):
     def __init__(self, found: str | None, expected: str) -> None:

@@ -12,6 +12,8 @@ ROOT = Path(__file__).resolve().parent.parent
 # Known to everyone, so that `make demo` needs no set-up; refused in production by `unsafe()`.
 DEVELOPMENT_KEY = "6465762d6f6e6c792d6b65792d303031"
 DEVELOPMENT_SECRET = "development-only-secret-not-for-production"  # noqa: S105
+DEVELOPMENT_APPID = "wx0000000000000000"
+DEVELOPMENT_TEMPLATE = "reminder-template"
 
 
 class Settings(BaseSettings):
@@ -32,6 +34,12 @@ class Settings(BaseSettings):
         pattern="^[0-9]{12}$",
         description="The association's own region: what its services call local",
     )
+    association_name: str = Field(
+        "演示计划生育协会", min_length=1, description="Who handles the data, as named in the consent notices"
+    )
+    association_contact: str = Field(
+        "0951-0000000（演示）", min_length=1, description="Phone and address for exercising one's rights"
+    )
 
     field_keys: dict[int, SecretStr] = Field(
         {1: SecretStr(DEVELOPMENT_KEY)},
@@ -41,19 +49,27 @@ class Settings(BaseSettings):
         None, description="The key that encrypts; unset: the highest. Set it while a new key is rolled out"
     )
     index_key: SecretStr = Field(SecretStr(DEVELOPMENT_SECRET), description="HMAC-SM3 key of blind indexes")
-    token_key: SecretStr = Field(SecretStr(DEVELOPMENT_SECRET), description="HMAC key of access tokens")
+    token_key: SecretStr = Field(
+        SecretStr(DEVELOPMENT_SECRET), description="HMAC key of access and refresh tokens"
+    )
 
     wechat_base_url: str = Field("http://127.0.0.1:8000/sandbox/wechat", description="WeChat's API host")
-    wechat_appid: str = Field("wx0000000000000000", description="The mini-program's app id")
+    wechat_appid: str = Field(DEVELOPMENT_APPID, description="The mini-program's app id")
     wechat_secret: SecretStr = Field(
         SecretStr(DEVELOPMENT_SECRET), description="The mini-program's app secret"
     )
-    wechat_reminder_template: str = Field("reminder-template", description="Subscription message template id")
+    wechat_reminder_template: str = Field(
+        DEVELOPMENT_TEMPLATE, description="Subscription message template id"
+    )
     wechat_miniprogram_state: Literal["developer", "trial", "formal"] = Field(
         "developer", description="Which version of the mini-program a reminder opens"
     )
 
-    max_body_bytes: int = Field(1_000_000, ge=1_000, description="Larger request bodies get 413")
+    max_body_bytes: int = Field(
+        1_000_000,
+        ge=1_000,
+        description="The largest report taken; any other body may have 64 KiB. More gets 413",
+    )
 
     @model_validator(mode="after")
     def _safe_in_production(self) -> Self:
@@ -75,12 +91,21 @@ class Settings(BaseSettings):
         ]
         if any(key.get_secret_value().lower() == DEVELOPMENT_KEY for key in self.field_keys.values()):
             problems.append("NUANXIN_FIELD_KEYS holds the development default")
+        if len({key.get_secret_value().lower() for key in self.field_keys.values()}) < len(self.field_keys):
+            problems.append("NUANXIN_FIELD_KEYS holds the same key under two versions")
+        if self.index_key == self.token_key:
+            problems.append("NUANXIN_TOKEN_KEY must not be NUANXIN_INDEX_KEY")
+        if self.wechat_appid == DEVELOPMENT_APPID:
+            problems.append("NUANXIN_WECHAT_APPID is not set")
+        if self.wechat_reminder_template == DEVELOPMENT_TEMPLATE:
+            problems.append("NUANXIN_WECHAT_REMINDER_TEMPLATE is not set")
         if self.sandbox:
             problems.append("NUANXIN_SANDBOX must be false")
         if self.database_url is None:
             problems.append("NUANXIN_DATABASE_URL is not set")
-        if "region_code" not in self.model_fields_set:
-            problems.append("NUANXIN_REGION_CODE is not set")
+        for name in ("region_code", "association_name", "association_contact"):
+            if name not in self.model_fields_set:
+                problems.append(f"NUANXIN_{name.upper()} is not set")
         if not self.wechat_base_url.startswith("https://"):
             problems.append("NUANXIN_WECHAT_BASE_URL must be https")
         return problems

@@ -2,13 +2,9 @@
 
 import asyncio
 import os
-import socket
 import subprocess
 import sys
 import tempfile
-import time
-import urllib.error
-import urllib.request
 import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -23,6 +19,8 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from app import crypto, db, schema
 from app.services import reference_data
 from app.settings import ROOT, settings
+from tests.database import execute
+from tests.servers import free_ports, stop, wait_ready
 
 SERVERS = 2
 POOL = 10
@@ -51,18 +49,11 @@ def database() -> Iterator[str]:
 
 async def load_reference_data(url: str) -> None:
     crypto.use(crypto.SettingsKeys(settings()))
-    engine = create_async_engine(url.replace("postgresql://", "postgresql+asyncpg://", 1))
+    engine = create_async_engine(db.driver(url))
     db.bind(engine)
     async with db.begin() as session:
         await reference_data.load(session)
     await engine.dispose()
-
-
-async def execute(url: str, *statements: str) -> None:
-    connection = await asyncpg.connect(url)
-    for statement in statements:
-        await connection.execute(statement)
-    await connection.close()
 
 
 async def fetch(url: str, query: str) -> list[asyncpg.Record]:
@@ -168,12 +159,6 @@ async def _quiet(url: str) -> None:
         await asyncio.sleep(0.05)
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 @dataclass(frozen=True)
 class Servers:
     ports: Sequence[int]
@@ -188,9 +173,9 @@ class Servers:
 @contextmanager
 def served(factory: str, url: str) -> Iterator[Servers]:
     """Two server processes on ports of their own, so that the client can deal its connections out evenly."""
-    ports = [_free_port() for _ in range(SERVERS)]
+    ports = free_ports(SERVERS)
     given = {"NUANXIN_DATABASE_URL": url, "NUANXIN_DATABASE_POOL": str(POOL)}
-    with tempfile.TemporaryFile() as log:
+    with tempfile.NamedTemporaryFile() as log:
         processes = [
             subprocess.Popen(
                 [sys.executable, "-m", "uvicorn", factory, "--factory", "--port", str(port), "--no-access-log",
@@ -200,21 +185,8 @@ def served(factory: str, url: str) -> Iterator[Servers]:
             for port in ports
         ]  # fmt: skip
         try:
-            for port in ports:
-                _await_ready(port)
+            for port, process in zip(ports, processes, strict=True):
+                wait_ready(f"http://127.0.0.1:{port}", process, Path(log.name))
             yield Servers(ports, processes)
         finally:
-            for process in processes:
-                process.terminate()
-            for process in processes:
-                process.wait(20)
-
-
-def _await_ready(port: int) -> None:
-    for _ in range(300):
-        try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz", timeout=5):
-                return
-        except (urllib.error.URLError, ConnectionError):
-            time.sleep(0.1)
-    raise TimeoutError("a server did not start")
+            stop(processes)

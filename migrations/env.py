@@ -7,14 +7,8 @@ from sqlalchemy import Connection, pool, text
 from sqlalchemy.ext.asyncio import create_async_engine
 
 import app.models  # noqa: F401  fills the metadata
-from app.db import Base
-
-ADVISORY_LOCK = 7_301_664_012
-
-
-def ours(name: str | None, kind: str, _parents: object) -> bool:
-    """The job queue keeps its own tables."""
-    return not (kind == "table" and name and name.startswith("pgqueuer"))
+from app.db import Base, driver
+from app.schema import ADVISORY_LOCK, LOCK_TIMEOUT, ours
 
 
 def run(connection: Connection) -> None:
@@ -27,7 +21,7 @@ def run(connection: Connection) -> None:
     )
     # Waiting for the turn comes first: it may take as long as the other runner's migrations.
     connection.execute(text("SELECT pg_advisory_lock(:key)"), {"key": ADVISORY_LOCK})
-    connection.execute(text("SET lock_timeout = '5s'"))
+    connection.execute(text(f"SET lock_timeout = '{LOCK_TIMEOUT}'"))
     connection.execute(text("SET statement_timeout = '10min'"))
     connection.commit()
     try:
@@ -39,8 +33,7 @@ def run(connection: Connection) -> None:
 
 
 async def main() -> None:
-    url = context.config.attributes["url"].replace("postgresql://", "postgresql+asyncpg://", 1)
-    engine = create_async_engine(url, poolclass=pool.NullPool)
+    engine = create_async_engine(driver(context.config.attributes["url"]), poolclass=pool.NullPool)
     async with engine.connect() as connection:
         await connection.run_sync(run)
     await engine.dispose()

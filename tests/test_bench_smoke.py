@@ -4,12 +4,9 @@ import os
 import subprocess
 import sys
 
-import pytest
-
 from app.settings import ROOT
 
 
-@pytest.mark.servers
 def test_no_row_of_the_booking_benchmark_is_void() -> None:
     done = subprocess.run(
         [sys.executable, "-m", "bench.booking", "--quick"],

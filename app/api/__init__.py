@@ -67,6 +67,10 @@ def create_door(prefix: str) -> FastAPI:
     )
     for router in DOORS[prefix]:
         door.include_router(router)
+    methods: dict[str, set[str]] = {}
+    for route in routes_of(prefix):
+        methods.setdefault(route.path_format, set()).update(route.methods or ())
+    door.state.methods = methods  # for the Allow of a 405
     errors.install(door)
     door.add_exception_handler(Denied, record_denial)
 

@@ -68,7 +68,8 @@ class ValueType(StrEnum):
 
 
 class ObservationDefinition(Base):
-    """What a report may state for an item: a number in a unit, or one of a list of codes."""
+    """What a report may state for an item: a number in a unit, or one of a list of codes, each with its
+    wording (code, zh, en)."""
 
     __tablename__ = "observation_definition"
 
@@ -79,7 +80,7 @@ class ObservationDefinition(Base):
     applies_to: Mapped[AppliesTo]
     value_type: Mapped[ValueType]
     unit: Mapped[str | None]
-    codes: Mapped[list[str]] = mapped_column(server_default="[]")
+    codes: Mapped[list[dict[str, Any]]] = mapped_column(server_default="[]")
 
 
 class Clinic(Base):

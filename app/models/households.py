@@ -193,6 +193,7 @@ class Category(Base):
     __tablename__ = "category"
     __table_args__ = (
         CheckConstraint("num_nonnulls(person_id, household_id) = 1", name="one_holder"),
+        CheckConstraint("grade BETWEEN 1 AND 4", name="grade"),
         Index("ix_category_code", "code", "valid_to"),
         Index("ix_category_person_id", "person_id"),
         Index("ix_category_household_id", "household_id"),
@@ -202,7 +203,9 @@ class Category(Base):
     code: Mapped[str] = mapped_column(ForeignKey("category_definition.code"))
     person_id: Mapped[uuid.UUID | None] = mapped_column(ForeignKey("person.id"))
     household_id: Mapped[uuid.UUID | None] = mapped_column(ForeignKey("household.id"))
-    evidence: Mapped[str]
+    grade: Mapped[int | None]
+    evidence_sealed: Mapped[bytes]
+    evidence = Sealed()
     valid_from: Mapped[date]
     valid_to: Mapped[date | None]
     verified_by: Mapped[uuid.UUID] = mapped_column(ForeignKey("staff_account.id"))

@@ -20,8 +20,22 @@ class Role(StrEnum):
     SYSTEM_ADMINISTRATOR = "system_administrator"
     PARTNER = "partner"
     SYSTEM = "system"
-    PUBLIC = "public"
 
+
+ROLE_NAMES: dict[Role, tuple[str, str]] = {
+    Role.RESIDENT: ("居民", "Resident"),
+    Role.VILLAGE_WORKER: ("村（居）委会工作人员", "Village worker"),
+    Role.TOWNSHIP_OFFICER: ("乡镇（街道）工作人员", "Township officer"),
+    Role.COUNTY_ADMINISTRATOR: ("县级管理员", "County administrator"),
+    Role.SUPERVISOR: ("督查人员", "Supervisor"),
+    Role.AUDITOR: ("审计人员", "Auditor"),
+    Role.SYSTEM_ADMINISTRATOR: ("系统管理员", "System administrator"),
+    Role.PARTNER: ("医疗机构", "Hospital"),
+    Role.SYSTEM: ("系统自动处理", "The system itself"),
+}
+
+# The doors at which one signs in: a sign-in and its tokens are good at theirs only.
+CITIZEN_DOOR, STAFF_DOOR = "/citizen/v1", "/staff/v1"
 
 STAFF_ROLES = (
     Role.VILLAGE_WORKER,
@@ -46,8 +60,8 @@ class ResidentAccount(Base):
 
 
 class SignIn(Base):
-    """A family of refresh tokens: one device signed in once. Only the hash of the newest token is kept;
-    presenting an older one means that somebody copied it, and revokes the family."""
+    """A family of refresh tokens: one device signed in once. No token is kept, only how many times they were
+    exchanged; presenting an older one means that somebody copied it, and revokes the family."""
 
     __tablename__ = "sign_in"
     __table_args__ = (Index("ix_sign_in_account_id", "account_id", "created_at"),)
@@ -55,7 +69,7 @@ class SignIn(Base):
     id: Mapped[uuid.UUID] = mapped_column(primary_key=True)
     account_id: Mapped[uuid.UUID]
     door: Mapped[str]
-    refresh_hash: Mapped[bytes]
+    generation: Mapped[int]
     device: Mapped[str]
     created_at: Mapped[datetime]
     used_at: Mapped[datetime]

@@ -29,7 +29,9 @@ class SubscriptionMessage(Base):
     __tablename__ = "subscription_message"
     __table_args__ = (
         UniqueConstraint("appointment_id", "account_id", "kind"),
-        Index("ix_subscription_message_queued", "created_at", postgresql_where=text("status = 'queued'")),
+        Index(
+            "ix_subscription_message_queued", "next_attempt_at", postgresql_where=text("status = 'queued'")
+        ),
     )
 
     id: Mapped[uuid.UUID] = mapped_column(primary_key=True)
@@ -40,6 +42,7 @@ class SubscriptionMessage(Base):
     attempts: Mapped[int] = mapped_column(server_default="0")
     error_code: Mapped[int | None]
     created_at: Mapped[datetime]
+    next_attempt_at: Mapped[datetime]
     sent_at: Mapped[datetime | None]
 
 

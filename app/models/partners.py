@@ -1,4 +1,4 @@
-"""Partner hospitals: who they are, the keys they sign with, what they sent."""
+"""Partner hospitals: who they are, the keys they sign with."""
 
 import uuid
 from datetime import datetime
@@ -53,28 +53,3 @@ class PartnerNonce(Base):
     organization_id: Mapped[uuid.UUID] = mapped_column(primary_key=True)
     message_id: Mapped[str] = mapped_column(primary_key=True)
     sent_at: Mapped[datetime] = mapped_column(primary_key=True)
-
-
-class MessageState(StrEnum):
-    ACCEPTED = "accepted"
-    STALE = "stale"
-    QUARANTINED = "quarantined"
-
-
-class PartnerMessage(Base):
-    """A report as it arrived, encrypted, with the key that signed it: the evidence in a dispute."""
-
-    __tablename__ = "partner_message"
-    __table_args__ = (Index("ix_partner_message_organization_id", "organization_id", "received_at"),)
-
-    id: Mapped[uuid.UUID] = mapped_column(primary_key=True)
-    organization_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("organization.id"))
-    key_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("partner_key.id"))
-    external_id: Mapped[str]
-    body_sealed: Mapped[bytes]
-    body = Sealed()
-    body_hash: Mapped[bytes]
-    signature: Mapped[str]
-    state: Mapped[MessageState]
-    reason: Mapped[str | None]
-    received_at: Mapped[datetime]

@@ -44,6 +44,25 @@ class Interpretation(StrEnum):
     ABNORMAL = "abnormal"
 
 
+class PartnerMessage(Base):
+    """A report as it arrived, encrypted, with the key that signed it: the evidence in a dispute. `reason` says why
+    it was refused; what was taken in has none."""
+
+    __tablename__ = "partner_message"
+    __table_args__ = (Index("ix_partner_message_organization_id", "organization_id", "external_id"),)
+
+    id: Mapped[uuid.UUID] = mapped_column(primary_key=True)
+    organization_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("organization.id"))
+    key_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("partner_key.id"))
+    external_id: Mapped[str]
+    body_sealed: Mapped[bytes]
+    body = Sealed()
+    body_hash: Mapped[bytes]
+    signature: Mapped[str]
+    reason: Mapped[str | None]
+    received_at: Mapped[datetime]
+
+
 class DiagnosticReport(Base):
     """A hospital's report under the hospital's own number. What is current is the highest legal
     version (services/results/versions)."""
@@ -73,7 +92,7 @@ class DiagnosticReport(Base):
 
 
 class ReportVersion(Base):
-    """One version as posted, append-only. `arrived_late` marks one that arrived after a newer version."""
+    """One version as posted, append-only."""
 
     __tablename__ = "report_version"
 
@@ -87,12 +106,12 @@ class ReportVersion(Base):
     stated_risk: Mapped[RiskClass | None]
     content_hash: Mapped[bytes]
     message_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("partner_message.id"))
-    arrived_late: Mapped[bool]
     received_at: Mapped[datetime]
 
 
 class Observation(Base):
-    """One value of one person: a number with its unit and the laboratory's own range, or a code."""
+    """One value of one person: a number with its unit and the laboratory's own range, or a code.
+    Append-only."""
 
     __tablename__ = "observation"
     __table_args__ = (
@@ -120,7 +139,7 @@ class RiskSource(StrEnum):
 
 
 class RiskAssessment(Base):
-    """The class of one report version under one rule version, with every finding behind it."""
+    """The class of one report version under one rule version, with every finding behind it, append-only."""
 
     __tablename__ = "risk_assessment"
     __table_args__ = (UniqueConstraint("report_id", "version", "rule_version_id"),)

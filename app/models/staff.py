@@ -28,10 +28,20 @@ class StaffAccount(Base):
     totp_secret = Sealed()
     totp_enrolled_at: Mapped[datetime | None]
     totp_last_step: Mapped[int | None]
-    failures: Mapped[int] = mapped_column(server_default="0")
-    locked_until: Mapped[datetime | None]
     disabled_at: Mapped[datetime | None]
     created_at: Mapped[datetime]
+
+
+class SignInThrottle(Base):
+    """Failures to sign in under a username since the last success, whether there is such an account or not:
+    who tries names must not learn which exist."""
+
+    __tablename__ = "sign_in_throttle"
+    __table_args__ = (Index("ix_sign_in_throttle_failed_at", "failed_at"),)
+
+    username_hash: Mapped[bytes] = mapped_column(primary_key=True)
+    failures: Mapped[int]
+    failed_at: Mapped[datetime]
 
 
 class RecoveryCode(Base):

@@ -19,7 +19,7 @@ from app.services.idempotency import Key
 from app.settings import settings
 
 REMIND_BEFORE = timedelta(hours=24)
-MOST_ATTEMPTS = 5
+FIRST_WAIT, LONGEST_WAIT = timedelta(minutes=1), timedelta(hours=1)
 BATCH = 500
 JOB = "send_message"
 
@@ -44,10 +44,14 @@ async def add_credit(db: AsyncSession, actor: Actor, *, key: Key, kind: MessageK
 
 async def queue_due(db: AsyncSession) -> int:
     """Write a reminder for every appointment of the coming day whose booker agreed to one and has none yet,
-    and a job for every message that waits: a job lost with its worker is made again here."""
+    and a job for every message whose time has come: a job lost with its worker is made again here."""
     await db.execute(_write_due())
-    waiting = select(SubscriptionMessage.id).where(SubscriptionMessage.status == MessageStatus.QUEUED)
-    ids = list(await db.scalars(waiting.order_by(SubscriptionMessage.created_at).limit(BATCH)))
+    due = (
+        select(SubscriptionMessage.id)
+        .where(SubscriptionMessage.status == MessageStatus.QUEUED)
+        .where(SubscriptionMessage.next_attempt_at <= clock.now())
+    )
+    ids = list(await db.scalars(due.order_by(SubscriptionMessage.next_attempt_at).limit(BATCH)))
     for id in ids:
         await queue.enqueue(db, JOB, {"message_id": str(id)}, once=f"{JOB}:{id}")
     return len(ids)
@@ -66,19 +70,20 @@ def _write_due() -> Insert:
             literal(kind.value),
             literal(MessageStatus.QUEUED.value),
             literal(now),
+            literal(now),
         )
         .join(MessageCredit, MessageCredit.account_id == Appointment.account_id)
         .where(MessageCredit.kind == kind, MessageCredit.remaining > 0)
         .where(Appointment.status == AppointmentStatus.BOOKED, ~reminded)
         .where(Appointment.starts_at > now, Appointment.starts_at <= now + REMIND_BEFORE)
     )
-    columns = ["id", "account_id", "appointment_id", "kind", "status", "created_at"]
+    columns = ["id", "account_id", "appointment_id", "kind", "status", "created_at", "next_attempt_at"]
     return insert(SubscriptionMessage).from_select(columns, due).on_conflict_do_nothing()
 
 
 async def send(message_id: uuid.UUID) -> None:
     """Three steps: take the message and one credit; call WeChat with no transaction open; record the outcome.
-    Only a refusal that surely sent nothing is tried again."""
+    Only a refusal that surely sent nothing is tried again, ever more rarely, until the appointment begins."""
     taken = await _take(message_id)
     if taken is None:
         return
@@ -122,7 +127,7 @@ async def _take(message_id: uuid.UUID) -> tuple[str, dict[str, str]] | None:
             .returning(MessageCredit.remaining)
         )
         stands = appointment.status is AppointmentStatus.BOOKED and appointment.starts_at > clock.now()
-        if not stands or message.attempts > MOST_ATTEMPTS or await db.scalar(credit) is None:
+        if not stands or await db.scalar(credit) is None:
             message.status = MessageStatus.REFUSED
             return None
         account = await db.get_one(ResidentAccount, message.account_id)
@@ -138,7 +143,7 @@ async def _text(db: AsyncSession, appointment: Appointment) -> dict[str, str]:
         "thing1": service.zh,
         "thing2": clinic.name,
         "time3": starts.strftime("%Y-%m-%d %H:%M"),
-        "thing4": "请携带身份证,按检查须知做好准备",
+        "thing4": "请携带身份证，按检查须知做好准备",
     }
 
 
@@ -149,6 +154,9 @@ async def _record(message_id: uuid.UUID, status: MessageStatus, code: int | None
         message.status, message.error_code = status, code
         message.sent_at = clock.now() if status is MessageStatus.SENT else None
         if status is MessageStatus.QUEUED:
+            message.next_attempt_at = clock.now() + min(
+                FIRST_WAIT * 2 ** (message.attempts - 1), LONGEST_WAIT
+            )
             await db.execute(
                 update(MessageCredit)
                 .where(MessageCredit.account_id == message.account_id, MessageCredit.kind == message.kind)

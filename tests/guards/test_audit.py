@@ -29,6 +29,8 @@ async def the_family(story: Played) -> None:
     path = f"/households/{draft['id']}"
     sent = await caller.call("POST", f"{path}/submit", {"version": draft["version"]})
     mark = {"pointer": "/address", "note": "请补充门牌号"}
+    taken = await caller.call("POST", f"{path}/withdraw", {"version": sent["version"]})
+    sent = await caller.call("POST", f"{path}/submit", {"version": taken["version"]})
     body = {"version": sent["version"], "marks": [mark]}
     back = await story.village_worker.call("POST", f"{path}/return", body)
     await caller.call("PUT", path, {"version": back["version"], "form": form})
@@ -76,11 +78,21 @@ async def the_booking(story: Played, session: AsyncSession) -> None:
         story.wife, story.husband = wife, husband
 
 
+async def the_lost_phone(story: Played) -> None:
+    """After the last word of the wife's own account."""
+    me = await story.wife_caller.call("GET", "/me")
+    path = f"/persons/{me['id']}/release-binding"
+    purpose = {"Purpose": "complaint"}
+    await story.village_worker.call("POST", path, {"phone": "13700000001"}, headers=purpose)
+
+
 async def the_follow_up(story: Played) -> None:
     due = (await story.village_worker.call("GET", "/follow-ups?limit=100"))["items"]
     waiting = next(task for task in due if task["status"] == "open")
     body = {"version": waiting["version"]}
-    await story.village_worker.call("POST", f"/follow-ups/{waiting['id']}/start", body)
+    path = f"/follow-ups/{waiting['id']}"
+    await story.village_worker.call("POST", f"{path}/contact", headers={"Purpose": "follow_up"})
+    await story.village_worker.call("POST", f"{path}/start", body)
 
 
 async def the_office(story: Played) -> None:
@@ -141,6 +153,8 @@ async def the_colleague(story: Played, username: str, first: str) -> None:
                 "current_password": f"{OWN_PASSWORD} staple", "new_password": OWN_PASSWORD,
             })  # fmt: skip
         elif way == "revoke":
+            code = pyotp.TOTP(secret).generate_otp(step + 1)
+            codes += (await caller.call("POST", "/recovery-codes", {"totp": code}))["recovery_codes"]
             here = next(row for row in await caller.call("GET", "/sign-ins") if row["current"])
             await caller.call("DELETE", f"/sign-ins/{here['id']}")
         else:
@@ -170,6 +184,7 @@ async def test_every_change_leaves_a_trace_with_its_request(
         await the_follow_up(story)
         await the_office(story)
         await the_hospital(story)
+        await the_lost_phone(story)
     changes = [one for one in watched.answered if one.method != "GET" and 200 <= one.status < 300]
     # The same report once more is answered 200 and changes nothing.
     changes = [one for one in changes if (one.route, one.status) != ("/partner/v1/reports", 200)]

@@ -1,19 +1,24 @@
 """Every refusal is one document (RFC 9457), Chinese first, whoever refuses: route, parser, frame or database."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
 import httpx
 import pytest
 from fastapi import FastAPI
+from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
 from sqlalchemy.pool import NullPool
 
 from app import db, errors
+from app.db import new_id
 from app.main import create_app
 from app.models.identity import Role
+from app.settings import settings
 from tests.clients import client
-from tests.guards.cast import CITIZEN, PUBLIC, ROLES, STAFF, actors, bearer
+from tests.guards.cast import CITIZEN, PARTNER, PUBLIC, ROLES, STAFF, actors, bearer, worker
 
 DOORS = list(ROLES)
 MISSING = "no-such-place"
@@ -59,9 +64,37 @@ async def test_another_method_is_a_405_problem(app: FastAPI, place: str) -> None
     await refused(app, 405, "DELETE", place)
 
 
+async def test_a_405_names_every_method_of_the_address(app: FastAPI) -> None:
+    answer = await ask(app, "DELETE", f"{CITIZEN}/appointments")
+    assert answer.headers["allow"] == "GET, POST"
+    assert "Allow" in is_problem(answer, 405)["detail"]
+    assert (await ask(app, "DELETE", "/healthz")).headers["allow"] == "GET"
+
+
+async def test_the_front_page_leads_to_the_four_doors(app: FastAPI) -> None:
+    for door in (await ask(app, "GET", "/")).json()["doors"]:
+        for address in (door["docs"], door["openapi"]):
+            assert (await ask(app, "GET", address)).status_code == 200
+
+
 @pytest.mark.parametrize("door", [CITIZEN, STAFF])
 async def test_a_large_body_is_a_413_problem(app: FastAPI, door: str) -> None:
-    await refused(app, 413, "POST", f"{door}/sign-in", content=b" " * 1_000_001)
+    await refused(app, 413, "POST", f"{door}/sign-in", content=b" " * (64 * 1024 + 1))
+
+
+async def test_only_a_report_may_be_larger_than_any_form(session: AsyncSession, app: FastAPI) -> None:
+    await refused(app, 401, "POST", f"{PARTNER}/reports", content=b" " * 1_000_000)
+    await refused(app, 413, "POST", f"{PARTNER}/reports", content=b" " * 1_000_001)
+    await refused(app, 413, "POST", f"{PARTNER}/slots", content=b" " * 1_000_000)
+
+
+async def test_a_body_of_nonsense_gets_a_short_answer(app: FastAPI) -> None:
+    nonsense = {"x" * 1000: 0} | {f"{number:x}": 0 for number in range(5000)}
+    answer = await ask(app, "POST", f"{CITIZEN}/sign-in", json=nonsense)
+    errors = is_problem(answer, 422)["errors"]
+    assert len(errors) == 20
+    assert max(len(error["pointer"]) for error in errors) == 200
+    assert len(answer.content) < 5000
 
 
 @pytest.mark.parametrize("door", [CITIZEN, STAFF])
@@ -77,6 +110,60 @@ async def test_a_422_names_each_wrong_place_and_never_what_was_written(app: Fast
     assert {error["pointer"] for error in document["errors"]} == {"/code", "/other"}
     assert "secret" not in answer.text
     assert "xxx" not in answer.text
+
+
+async def test_a_wrong_place_is_told_in_one_language(app: FastAPI) -> None:
+    for english, detail in ((False, "必填"), (True, "required")):
+        answer = await ask(app, "POST", f"{CITIZEN}/sign-in", english=english, json={})
+        document = is_problem(answer, 422, english=english)
+        assert document["errors"] == [{"pointer": "/code", "detail": detail}]
+
+
+@pytest.mark.parametrize(
+    ("body", "pointer", "zh", "en"),
+    [
+        (b'{"code": ', "", "不是有效的 JSON", "not valid JSON"),
+        (b"[]", "", "类型或格式不正确", "of the wrong type or form"),
+        (b'{"code": "a\\u0000b"}', "/code", "不得含有控制字符", "control characters are not allowed"),
+        (b'{"code": "x", "a/b~c": 1}', "/a~1b~0c", "不认识的字段", "no such member"),
+    ],
+)
+async def test_a_pointer_leads_into_the_body(
+    app: FastAPI, body: bytes, pointer: str, zh: str, en: str
+) -> None:
+    for english, detail in ((False, zh), (True, en)):
+        headers = {"Content-Type": "application/json"}
+        answer = await ask(app, "POST", f"{CITIZEN}/sign-in", english=english, content=body, headers=headers)
+        document = is_problem(answer, 422, english=english)
+        assert document["errors"] == [{"pointer": pointer, "detail": detail}]
+
+
+@pytest.mark.parametrize(
+    ("outcome", "pointer", "zh"),
+    [
+        ({"kind": "result_told", "told": "x", "channel": "phone"}, "/outcome/told", "应为 true"),
+        ({"kind": "result_told", "channel": "phone"}, "/outcome/told", "必填"),
+        ({"kind": "outcome", "result": "other"}, "/outcome/result", "应为 delivered、"),
+        ({"kind": "outcome", "result": "delivered"}, "/outcome", "分娩"),
+        ({"kind": "else"}, "/outcome/kind", "应为 "),
+        ({}, "/outcome/kind", "必填"),
+    ],
+)
+async def test_a_pointer_names_no_branch_of_a_choice(
+    session: AsyncSession, app: FastAPI, outcome: dict[str, Any], pointer: str, zh: str
+) -> None:
+    headers = await bearer(session, STAFF, await worker(session, Role.VILLAGE_WORKER))
+    path = f"{STAFF}/follow-ups/{new_id()}/complete"
+    answer = await ask(app, "POST", path, headers=headers, json={"version": 1, "outcome": outcome})
+    (error,) = is_problem(answer, 422)["errors"]
+    assert error["pointer"] == pointer
+    assert error["detail"].startswith(zh)
+
+
+async def test_a_place_outside_of_the_body_says_where(session: AsyncSession, app: FastAPI) -> None:
+    headers = await bearer(session, STAFF, await worker(session, Role.VILLAGE_WORKER))
+    answer = await ask(app, "GET", f"{STAFF}/households?limit=0", headers=headers)
+    assert is_problem(answer, 422)["errors"] == [{"pointer": "#query/limit", "detail": "不能小于 1"}]
 
 
 @pytest.mark.parametrize("door", DOORS[:3])
@@ -116,7 +203,7 @@ async def test_the_unexpected_is_a_500_problem_that_tells_nothing(breaking: Fast
 @pytest.fixture
 async def no_database() -> AsyncIterator[None]:
     """Nobody listens there."""
-    engine = create_async_engine("postgresql+asyncpg://127.0.0.1:1/nuanxin", poolclass=NullPool)
+    engine = create_async_engine(db.driver("postgresql://127.0.0.1:1/nuanxin"), poolclass=NullPool)
     db.bind(engine)
     yield
     for maker in (db.sessions, db.statements):
@@ -135,10 +222,54 @@ async def test_a_resident_meets_503_too(session: AsyncSession, app: FastAPI) -> 
     """An access token is read without the database, which must not turn the refusal into a 401."""
     everyone, _ = await actors(session)
     headers = await bearer(session, CITIZEN, everyone[Role.RESIDENT])
-    engine = create_async_engine("postgresql+asyncpg://127.0.0.1:1/nuanxin", poolclass=NullPool)
+    engine = create_async_engine(db.driver("postgresql://127.0.0.1:1/nuanxin"), poolclass=NullPool)
     db.bind(engine)
     await refused(app, 503, "GET", f"{CITIZEN}/me", headers=headers)
     await engine.dispose()
+
+
+@pytest.fixture
+async def pool(database: str) -> AsyncIterator[None]:
+    """As the application opens it."""
+    engine = db.connect(settings(), database)
+    yield
+    await engine.dispose()
+
+
+async def test_nothing_waits_for_the_database_without_end(pool: None) -> None:
+    async with db.begin() as session:
+        for name, value in db.LIMITS.items():
+            assert await session.scalar(text(f"SHOW {name}")) == value
+
+
+LOCK = "SELECT pg_advisory_xact_lock(20260101)"
+
+
+@pytest.mark.parametrize(
+    ("limit", "pause", "statement"),
+    [
+        ("statement_timeout", 0, "SELECT pg_sleep(5)"),
+        ("lock_timeout", 0, LOCK),
+        ("idle_in_transaction_session_timeout", 0.2, "SELECT 1"),
+    ],
+)
+async def test_who_waits_too_long_hears_503(pool: None, limit: str, pause: float, statement: str) -> None:
+    async def wait() -> None:
+        async with db.begin() as session:
+            await session.execute(text(f"SET LOCAL {limit} = '20ms'"))
+            await asyncio.sleep(pause)
+            await session.execute(text(statement))
+
+    async with db.begin() as holder:
+        await holder.execute(text(LOCK))
+        with pytest.raises(DBAPIError) as refused:
+            await wait()
+    assert isinstance(errors.to_problem(refused.value), errors.Unavailable)
+
+
+def test_a_state_that_forbids_is_not_told_to_try_again() -> None:
+    for kind in (errors.WrongState, *every_problem(errors.WrongState)):
+        assert kind.do_zh != errors.Conflict.do_zh, kind
 
 
 def every_problem(kind: type[errors.Problem] = errors.Problem) -> list[type[errors.Problem]]:

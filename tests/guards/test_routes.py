@@ -12,9 +12,10 @@ from pydantic import TypeAdapter
 from typer.testing import CliRunner
 
 from app import api
+from app.api.deps import View
 from app.cli import cli
 from tests.clients import client
-from tests.guards.cast import ROLES, agree, endpoints
+from tests.guards.cast import CITIZEN, PARTNER, PUBLIC, ROLES, STAFF, agree, endpoints
 
 GOLDEN = Path(__file__).with_name("operations.txt")
 DOORS = list(ROLES)
@@ -156,12 +157,46 @@ def test_every_body_has_an_example_that_is_accepted(door: str) -> None:
         schema = content["application/json"]["schema"]
         schema = resolved(document, schema)
         examples = schema.get("examples", [])
-        inner = [resolved(document, child) for child in schema["properties"].values()]
-        if not examples and not any("examples" in child and "properties" in child for child in inner):
+        if not examples:
             missing.append(f"{method} {route.path}")
         for example in examples:
             TypeAdapter(route.body_field.field_info.annotation).validate_json(json.dumps(example))
     assert not missing, f"{door}: model_config = example(…) on the bodies of {missing}"
+
+
+# What each door is about: its answers are shown, not only described.
+SHOWN = {
+    CITIZEN: {"SlotView", "AppointmentDetail", "HouseholdSummary"},
+    STAFF: {"HouseholdRow", "FollowUpView", "ScheduledAppointment"},
+    PARTNER: {"Arrival", "ScheduledAppointment"},
+    PUBLIC: {"RegionView"},
+}
+
+
+def views(kind: type[View] = View) -> Iterator[type[View]]:
+    for view in kind.__subclasses__():
+        yield view
+        yield from views(view)
+
+
+@pytest.mark.parametrize("door", DOORS)
+def test_the_main_answers_of_a_door_have_an_example(door: str) -> None:
+    schemas = contract(door)["components"]["schemas"]
+    assert {name for name in SHOWN[door] if not schemas[name].get("examples")} == set()
+
+
+def test_every_example_of_an_answer_is_one() -> None:
+    for view in views():
+        for shown in view.model_config.get("json_schema_extra", {}).get("examples", []):
+            assert view.model_validate(shown).model_dump(mode="json") == shown, view
+
+
+@pytest.mark.parametrize("door", DOORS)
+def test_headers_are_spelled_as_headers(door: str) -> None:
+    for method, path, operation in operations(contract(door)):
+        for parameter in operation.get("parameters", []):
+            name = parameter["name"]
+            assert parameter["in"] != "header" or name == name.title(), f"{method} {path} {name}"
 
 
 def test_the_contracts_can_be_written_to_a_folder(tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from app import api, db
 from app.access import GRANTS
 from app.models.identity import Role
-from tests.conftest import driver, execute, of
+from tests.database import clone, drop
 from tests.factories import appointments as made
 from tests.guards.cast import ROLES, STAFF, actors, caller
 
@@ -49,7 +49,7 @@ class World:
 
     def __init__(self, url: str) -> None:
         self.runner = asyncio.Runner()
-        self.engine = create_async_engine(driver(url), pool_size=4, hide_parameters=True)
+        self.engine = create_async_engine(db.driver(url), pool_size=4, hide_parameters=True)
         db.bind(self.engine)
         self.ids: list[uuid.UUID] = []
         self.statuses: Counter[int] = Counter()
@@ -98,17 +98,10 @@ class World:
 @pytest.fixture(scope="module")
 def world(server: str, worker_id: str, wechat: str) -> Iterator[World]:
     name = f"schemathesis_{worker_id}"
-    asyncio.run(
-        execute(
-            server,
-            f"DROP DATABASE IF EXISTS {name} WITH (FORCE)",
-            f"CREATE DATABASE {name} TEMPLATE template_nuanxin STRATEGY file_copy",
-        )
-    )
-    world = World(of(server, name))
+    world = World(asyncio.run(clone(server, name)))
     yield world
     world.close()
-    asyncio.run(execute(server, f"DROP DATABASE {name} WITH (FORCE)"))
+    asyncio.run(drop(server, name))
 
 
 def contract(door: str) -> Any:

@@ -6,19 +6,30 @@ from pydantic import ValidationError
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 
-from app import schema
+from app import db, schema
 from app.main import create_app, lifespan
-from app.settings import DEVELOPMENT_KEY, DEVELOPMENT_SECRET, Settings, settings
-from tests.conftest import driver, execute, of
+from app.settings import (
+    DEVELOPMENT_APPID,
+    DEVELOPMENT_KEY,
+    DEVELOPMENT_SECRET,
+    DEVELOPMENT_TEMPLATE,
+    Settings,
+    settings,
+)
+from tests.database import clone, execute
 
 GOOD = {
     "NUANXIN_ENVIRONMENT": "production",
     "NUANXIN_SANDBOX": "false",
     "NUANXIN_DATABASE_URL": "postgresql://nuanxin@db.internal/nuanxin",
     "NUANXIN_REGION_CODE": "640100000000",
+    "NUANXIN_ASSOCIATION_NAME": "银川市计划生育协会",
+    "NUANXIN_ASSOCIATION_CONTACT": "0951-6888888",
     "NUANXIN_FIELD_KEYS": '{"1": "00112233445566778899aabbccddeeff"}',
     "NUANXIN_INDEX_KEY": "an-index-key-of-32-characters-or-more",
     "NUANXIN_TOKEN_KEY": "a-token-key-of-32-characters-or-more!",
+    "NUANXIN_WECHAT_APPID": "wx0123456789abcdef",
+    "NUANXIN_WECHAT_REMINDER_TEMPLATE": "template-of-our-own",
     "NUANXIN_WECHAT_SECRET": "a-wechat-secret-of-32-characters-too!",
     "NUANXIN_WECHAT_BASE_URL": "https://wechat.example",
 }
@@ -50,10 +61,14 @@ def test_production_refuses_each_default(environment: pytest.MonkeyPatch, name: 
         ("NUANXIN_FIELD_KEYS", f'{{"1": "{DEVELOPMENT_KEY}"}}'),
         ("NUANXIN_FIELD_KEYS", f'{{"1": "{DEVELOPMENT_KEY}", "2": "00112233445566778899aabbccddeeff"}}'),
         ("NUANXIN_FIELD_KEYS", f'{{"1": "{DEVELOPMENT_KEY.upper()}"}}'),
+        ("NUANXIN_FIELD_KEYS", f'{{"1": "{"ab" * 16}", "2": "{"AB" * 16}"}}'),
         ("NUANXIN_INDEX_KEY", DEVELOPMENT_SECRET),
         ("NUANXIN_INDEX_KEY", "short"),
         ("NUANXIN_TOKEN_KEY", DEVELOPMENT_SECRET),
         ("NUANXIN_TOKEN_KEY", "x" * 31),
+        ("NUANXIN_TOKEN_KEY", GOOD["NUANXIN_INDEX_KEY"]),
+        ("NUANXIN_WECHAT_APPID", DEVELOPMENT_APPID),
+        ("NUANXIN_WECHAT_REMINDER_TEMPLATE", DEVELOPMENT_TEMPLATE),
         ("NUANXIN_WECHAT_SECRET", DEVELOPMENT_SECRET),
         ("NUANXIN_WECHAT_BASE_URL", "http://wechat.example"),
     ],
@@ -90,25 +105,20 @@ def test_the_sandbox_does_not_exist_in_production(environment: pytest.MonkeyPatc
 @pytest.fixture
 async def stale(server: str, worker_id: str) -> str:
     """A database one migration behind."""
-    name = f"stale_{worker_id}"
-    await execute(
-        server,
-        f"DROP DATABASE IF EXISTS {name} WITH (FORCE)",
-        f"CREATE DATABASE {name} TEMPLATE template_nuanxin STRATEGY file_copy",
-    )
-    await execute(of(server, name), "UPDATE alembic_version SET version_num = '0000'")
-    return of(server, name)
+    url = await clone(server, f"stale_{worker_id}")
+    await execute(url, "UPDATE alembic_version SET version_num = '0000'")
+    return url
 
 
 async def test_a_stale_schema_refuses_to_start(stale: str, server: str, worker_id: str) -> None:
-    engine = create_async_engine(driver(stale), poolclass=NullPool)
+    engine = create_async_engine(db.driver(stale), poolclass=NullPool)
     with pytest.raises(schema.StaleSchema, match="nuanxin migrate"):
         await schema.require_current(engine)
     await engine.dispose()
 
 
 async def test_an_empty_database_refuses_to_start(server: str) -> None:
-    engine = create_async_engine(driver(server), poolclass=NullPool)
+    engine = create_async_engine(db.driver(server), poolclass=NullPool)
     with pytest.raises(schema.StaleSchema, match="None"):
         await schema.require_current(engine)
     await engine.dispose()

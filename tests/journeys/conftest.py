@@ -13,6 +13,7 @@ from app.journey import Story
 from app.models.identity import Role
 from app.models.staff import StaffAccount
 from tests import servers
+from tests.database import clone
 from tests.servers import World
 
 # A one-time code is good once: workers that no other journey signs in need not wait for the next half minute.
@@ -38,9 +39,7 @@ def village_worker(username: str) -> StaffAccount:
 def world(server: str, worker_id: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     """A clone with real commits, the demo's people in it, and the processes that serve it."""
     name = f"journeys_{worker_id}"
-    database = server.replace("/postgres?", f"/{name}?")
-    create = f"CREATE DATABASE {name} TEMPLATE template_nuanxin STRATEGY file_copy"
-    asyncio.run(servers.execute(server, create))
+    database = asyncio.run(clone(server, name))
     asyncio.run(servers.seed(database, *map(village_worker, VILLAGE_WORKERS)))
     with servers.fleet(database, tmp_path_factory.mktemp("journeys"), worker=True) as fleet:
         yield World(fleet.urls[0], database)

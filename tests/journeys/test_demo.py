@@ -2,10 +2,7 @@
 
 import os
 import signal
-import socket
 import subprocess
-import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,13 +11,7 @@ import httpx
 import psutil
 import pytest
 
-pytestmark = pytest.mark.servers
-PATIENCE = 60.0
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
+from tests.servers import NUANXIN, free_ports, wait_ready
 
 
 @contextmanager
@@ -28,26 +19,15 @@ def demo(folder: Path, port: int) -> Iterator[subprocess.Popen[bytes]]:
     """Started and ready; whatever happens, gone afterwards."""
     environment = {**os.environ, "NUANXIN_DATA_DIR": str(folder)}
     environment.pop("NUANXIN_WECHAT_BASE_URL", None)
-    command = [sys.executable, "-c", "from app.cli import main; main()", "demo", "--port", str(port)]
+    command = (*NUANXIN, "demo", "--port", str(port))
     with (folder / "output").open("ab") as output:
         process = subprocess.Popen(command, env=environment, stdout=output, stderr=subprocess.STDOUT)
     try:
-        deadline = time.monotonic() + PATIENCE
-        while not ready(port):
-            assert process.poll() is None, (folder / "output").read_text()
-            assert time.monotonic() < deadline, (folder / "output").read_text()
-            time.sleep(0.2)
+        wait_ready(f"http://127.0.0.1:{port}", process, folder / "output")
         yield process
     finally:
         process.kill()
         process.wait()
-
-
-def ready(port: int) -> bool:
-    try:
-        return httpx.get(f"http://127.0.0.1:{port}/readyz", trust_env=False).is_success
-    except httpx.TransportError:
-        return False
 
 
 def postmaster(folder: Path) -> psutil.Process:
@@ -55,7 +35,7 @@ def postmaster(folder: Path) -> psutil.Process:
 
 
 def test_kill_9_hinders_no_later_start_and_ctrl_c_stops_all_of_it(tmp_path):
-    port = free_port()
+    (port,) = free_ports(1)
     with demo(tmp_path, port) as first:
         first.send_signal(signal.SIGKILL)
         first.wait()
@@ -68,4 +48,5 @@ def test_kill_9_hinders_no_later_start_and_ctrl_c_stops_all_of_it(tmp_path):
         second.send_signal(signal.SIGINT)
         assert second.wait(timeout=30) == 0
     left_behind.wait(timeout=10)
-    assert not ready(port)
+    with pytest.raises(httpx.ConnectError):
+        httpx.get(f"http://127.0.0.1:{port}/readyz", trust_env=False)

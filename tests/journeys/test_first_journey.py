@@ -1,6 +1,5 @@
 """The smoke test: what `nuanxin journey` plays, on a real server with a real worker."""
 
-import pytest
 from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -10,8 +9,6 @@ from app.models.follow_ups import FollowUp, FollowUpKind, FollowUpStatus
 from app.models.messages import MessageStatus, SubscriptionMessage
 from app.models.results import DiagnosticReport, ReportVersion
 from tests.servers import World
-
-pytestmark = pytest.mark.servers
 
 
 async def test_a_couple_goes_from_two_phones_to_a_completed_follow_up(

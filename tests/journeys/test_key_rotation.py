@@ -15,7 +15,6 @@ from app.db import new_id
 from app.journey import Hospital, Refused, Story
 from app.models.appointments import Slot
 
-pytestmark = pytest.mark.servers
 A_FEW = 5
 
 

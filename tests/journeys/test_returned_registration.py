@@ -7,7 +7,6 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from app.journey import Refused, Story
 from app.models.households import Couple, Household, HouseholdEvent, Membership
 
-pytestmark = pytest.mark.servers
 MARK = {"pointer": "/address", "note": "请写明门牌号"}
 
 

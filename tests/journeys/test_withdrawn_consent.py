@@ -8,8 +8,6 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from app.journey import Caller, Refused, Story
 from app.models.appointments import Appointment, AppointmentStatus, Slot
 
-pytestmark = pytest.mark.servers
-
 
 async def withdraw(caller: Caller, purpose: str) -> dict[str, Any]:
     """The notice whose consent ended."""

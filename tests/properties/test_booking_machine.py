@@ -288,7 +288,7 @@ class BookingMachine(RuleBasedStateMachine):
 
 
 def test_the_places_are_counted_right_in_every_order_of_events(database: str) -> None:
-    BookingMachine.url = database.replace("postgresql://", "postgresql+asyncpg://", 1)
+    BookingMachine.url = db.driver(database)
     run_state_machine_as_test(
         BookingMachine,
         settings=settings(

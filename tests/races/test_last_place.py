@@ -2,12 +2,8 @@
 
 from pathlib import Path
 
-import pytest
-
 from tests import servers
 from tests.races import rush
-
-pytestmark = [pytest.mark.servers, pytest.mark.committed]
 
 
 async def test_five_hundred_residents_fill_twenty_places_exactly(committed: str, tmp_path: Path) -> None:

@@ -4,13 +4,11 @@ import asyncio
 from pathlib import Path
 
 import httpx
-import pytest
 
 from app import journey
 from app.journey import Caller, Spouse
 from tests import servers
 
-pytestmark = [pytest.mark.servers, pytest.mark.committed]
 RESIDENTS = 12
 
 

@@ -6,59 +6,51 @@ CREATE OR REPLACE FUNCTION book_appointment(
 ) RETURNS TABLE (outcome text, booked appointment) LANGUAGE plpgsql AS $$
 DECLARE
     v_slot slot;
-    v_key idempotency_key;
     v_person uuid;
     v_who qualification;
-    v_missing bigint;
 BEGIN
     SELECT s.* INTO v_slot FROM slot s WHERE s.id = p_slot;
-    IF NOT FOUND OR v_slot.status <> 'open' OR v_slot.opens_at > p_now OR v_slot.starts_at <= p_now
-       OR v_slot.booked >= v_slot.capacity THEN
-        SELECT k.* INTO v_key FROM idempotency_key k WHERE k.id = p_id;
-        IF v_key.id IS NOT NULL THEN
-            outcome := 'replay';
-        ELSIF v_slot.id IS NULL OR v_slot.status = 'draft' THEN
-            outcome := 'unknown_slot';
-        ELSIF v_slot.status = 'open' AND v_slot.opens_at > p_now THEN
-            outcome := 'not_open_yet';
-        ELSIF v_slot.status = 'open' AND v_slot.starts_at > p_now THEN
-            outcome := 'full';
-        ELSE
-            outcome := 'closed';
+    outcome := CASE WHEN v_slot.id IS NULL OR v_slot.status = 'draft' THEN 'unknown_slot'
+                    WHEN v_slot.status = 'open' AND v_slot.opens_at > p_now THEN 'not_open_yet'
+                    WHEN v_slot.status <> 'open' OR v_slot.starts_at <= p_now THEN 'closed'
+                    WHEN v_slot.booked >= v_slot.capacity THEN 'full' END;
+    IF outcome IS NULL THEN
+        SELECT a.person_id INTO v_person FROM resident_account a WHERE a.id = p_account;
+        -- Settled up to 30 days ago: that a couple still is one is asked again.
+        SELECT q.* INTO v_who FROM qualification q
+         WHERE q.service_id = v_slot.service_id AND q.person_id = v_person AND q.valid_until > p_now
+           AND (q.spouse_id IS NULL
+                OR EXISTS (SELECT FROM couple c WHERE c.id = q.subject_id AND c.valid_to IS NULL));
+        IF v_who.id IS NULL THEN
+            outcome := CASE WHEN v_person IS NULL THEN 'not_bound' ELSE 'not_qualified' END;
+        -- Every notice in force must be agreed to by each of those examined (PIPL arts. 23, 29).
+        ELSIF EXISTS (
+            SELECT FROM consent_notice n
+             CROSS JOIN unnest(array_remove(ARRAY[v_who.person_id, v_who.spouse_id], NULL)) AS p(id)
+             WHERE n.retired_at IS NULL
+               -- A guardian's counts until the age of 14.
+               AND NOT EXISTS (SELECT FROM consent c JOIN person o ON o.id = c.person_id
+                                WHERE c.person_id = p.id AND c.notice_id = n.id AND c.withdrawn_at IS NULL
+                                  AND (c.guardian_id IS NULL OR o.birth_date
+                                       > (p_now AT TIME ZONE 'Asia/Shanghai')::date - interval '14 years'))
+        ) THEN
+            outcome := 'consent_required';
         END IF;
-        RETURN NEXT;
-        RETURN;
     END IF;
 
-    SELECT a.person_id INTO v_person FROM resident_account a WHERE a.id = p_account;
-    SELECT q.* INTO v_who FROM qualification q
-     WHERE q.service_id = v_slot.service_id AND q.person_id = v_person AND q.valid_until > p_now;
-    IF NOT FOUND THEN
-        outcome := CASE WHEN EXISTS (SELECT FROM idempotency_key k WHERE k.id = p_id) THEN 'replay'
-                        WHEN v_person IS NULL THEN 'not_bound' ELSE 'not_qualified' END;
-        RETURN NEXT;
-        RETURN;
-    END IF;
-
-    -- Every notice in force must be agreed to by each of those examined (PIPL arts. 23, 29).
-    SELECT count(*) INTO v_missing
-      FROM consent_notice n CROSS JOIN unnest(array_remove(ARRAY[v_who.person_id, v_who.spouse_id], NULL)) AS p(id)
-     WHERE n.retired_at IS NULL
-       AND NOT EXISTS (SELECT FROM consent c
-                        WHERE c.person_id = p.id AND c.notice_id = n.id AND c.withdrawn_at IS NULL);
-    IF v_missing > 0 THEN
-        outcome := 'consent_required';
-        RETURN NEXT;
-        RETURN;
-    END IF;
-
-    INSERT INTO idempotency_key (id, actor_id, fingerprint, created_at)
-    VALUES (p_id, p_account, p_fingerprint, p_now) ON CONFLICT (id) DO NOTHING;
-    IF NOT FOUND THEN
+    -- A key that booked once gets its appointment again, whatever has changed since.
+    IF outcome IS NULL THEN
+        INSERT INTO idempotency_key (id, actor_id, fingerprint, created_at)
+        VALUES (p_id, p_account, p_fingerprint, p_now) ON CONFLICT (id) DO NOTHING;
+        outcome := CASE WHEN NOT FOUND THEN 'replay' END;
+    ELSIF EXISTS (SELECT FROM idempotency_key k WHERE k.id = p_id) THEN
         outcome := 'replay';
+    END IF;
+    IF outcome IS NOT NULL THEN
         RETURN NEXT;
         RETURN;
     END IF;
+
     INSERT INTO appointment (id, slot_id, clinic_id, service_id, subject_id, person_id, spouse_id, account_id,
                              region_code, cycle, code, starts_at, ends_at, status, created_at)
     VALUES (p_id, p_slot, v_slot.clinic_id, v_slot.service_id, v_who.subject_id, v_who.person_id, v_who.spouse_id,

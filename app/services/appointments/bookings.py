@@ -4,7 +4,8 @@ import uuid
 from datetime import date, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import case, func, select, text, true, update
+from sqlalchemy import Row, Select, case, func, select, text, update
+from sqlalchemy.dialects.postgresql import array
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import aliased
@@ -26,7 +27,9 @@ from app.models.appointments import (
 from app.models.consents import Purpose
 from app.models.households import Person
 from app.models.identity import Role
+from app.models.partners import Organization
 from app.services import audit, consents, eligibility, idempotency, identity
+from app.services.appointments import slots
 from app.services.appointments.slots import day
 from app.services.idempotency import Key
 
@@ -62,14 +65,15 @@ class SlotClosed(Conflict):
 
 class AlreadyBooked(Conflict, constraint="uq_appointment_subject_id_service_id_cycle_active"):
     zh, en = (
-        "您(或配偶)已预约或已享受过本次服务",
+        "您（或配偶）已预约或已享受过本次服务",
         "You or your spouse have this service booked or had it already",
     )
-    do_zh, do_en = "如需更改时间,请先取消原预约", "Cancel the other appointment to choose a new time"
+    do_zh, do_en = "如需更改时间，请先取消原预约", "Cancel the other appointment to choose a new time"
 
 
 class NotToday(Conflict):
     zh, en = "只能在预约当天签到", "Check-in is possible on the day of the appointment only"
+    do_zh, do_en = "请核对预约日期，当天再来", "Look at the date of the appointment and come on that day"
 
 
 REFUSALS: dict[str, type[Problem]] = {
@@ -177,14 +181,16 @@ async def cancel(db: AsyncSession, actor: Actor, *, id: uuid.UUID, reason: str |
     if appointment.starts_at <= clock.now():
         raise SlotClosed
     appointment = await step(db, actor, appointment=appointment, to=S.CANCELLED, reason=reason)
-    await db.execute(update(Slot).where(Slot.id == appointment.slot_id).values(booked=Slot.booked - 1))
+    await slots.free_place(db, appointment.slot_id)
     return appointment
 
 
 async def check_in(db: AsyncSession, actor: Actor, *, code: str) -> tuple[Appointment, list[Person]]:
     """Arrival by the code that the couple shows, on the day. The hospital now learns who they are, if they
     still agree to that (PIPL art. 23). Checking in again shows them again: the first answer may be lost."""
-    query = select(Appointment).where(Appointment.code == code, visible(actor, Appointment))
+    query = select(Appointment).where(
+        Appointment.code == tokens.typed_code(code), visible(actor, Appointment)
+    )
     appointment = await db.scalar(query)
     if appointment is None:
         raise NotFound
@@ -203,41 +209,48 @@ async def check_in(db: AsyncSession, actor: Actor, *, code: str) -> tuple[Appoin
     return appointment, people
 
 
-async def mine(db: AsyncSession, actor: Actor, *, before: uuid.UUID | None, limit: int) -> list[Appointment]:
-    """One's own and one's spouse's, newest first."""
-    query = (
-        select(Appointment).where(visible(actor, Appointment)).order_by(Appointment.id.desc()).limit(limit)
+def _places() -> Select[Any]:
+    """Appointments with what and where: a slot that has closed is listed no more, its appointments are."""
+    return (
+        select(
+            *Appointment.__table__.columns,
+            HealthcareService.zh.label("service_zh"),
+            HealthcareService.en.label("service_en"),
+            Clinic.name.label("clinic_name"),
+            Clinic.address.label("clinic_address"),
+            Clinic.phone.label("clinic_phone"),
+            Organization.name.label("organization_name"),
+        )
+        .join(HealthcareService, HealthcareService.id == Appointment.service_id)
+        .join(Clinic, Clinic.id == Appointment.clinic_id)
+        .join(Organization, Organization.id == Clinic.organization_id)
     )
+
+
+async def mine(db: AsyncSession, actor: Actor, *, before: uuid.UUID | None, limit: int) -> list[Row[Any]]:
+    """One's own and one's spouse's, newest first."""
+    query = _places().where(visible(actor, Appointment)).order_by(Appointment.id.desc()).limit(limit)
     if before is not None:
         query = query.where(Appointment.id < before)
-    return list(await db.scalars(query))
+    return list(await db.execute(query))
+
+
+async def detail(db: AsyncSession, actor: Actor, *, id: uuid.UUID) -> Row[Any]:
+    query = _places().where(Appointment.id == id, visible(actor, Appointment))
+    row: Row[Any] | None = (await db.execute(query)).one_or_none()
+    if row is None:
+        raise NotFound
+    return row
 
 
 async def schedule(
     db: AsyncSession, actor: Actor, *, on: date, after: tuple[datetime, uuid.UUID] | None, limit: int
 ) -> list[dict[str, Any]]:
     """The day's appointments that the actor may see, in time order, names masked; without the code, which is
-    the couple's own key to check-in. A hospital reads no name of somebody who no longer agrees to that."""
+    the couple's own key to check-in."""
     start, end = day(on)
-    spouse = aliased(Person)
-
-    def shown(person: Any) -> Any:
-        return (
-            consents.agreed(person.id, Purpose.SHARE_WITH_HOSPITAL) if actor.role is Role.PARTNER else true()
-        )
-
     query = (
-        select(
-            Appointment,
-            case((shown(Person), Person.name)),
-            case((shown(spouse), spouse.name)),
-            HealthcareService.code,
-            Clinic.name,
-        )
-        .join(Person, Person.id == Appointment.person_id)
-        .outerjoin(spouse, spouse.id == Appointment.spouse_id)
-        .join(HealthcareService, HealthcareService.id == Appointment.service_id)
-        .join(Clinic, Clinic.id == Appointment.clinic_id)
+        _names(actor)
         .where(visible(actor, Appointment), Appointment.starts_at >= start, Appointment.starts_at < end)
         .order_by(Appointment.starts_at, Appointment.id)
         .limit(limit)
@@ -245,17 +258,30 @@ async def schedule(
     if after is not None:
         query = query.where(func.row(Appointment.starts_at, Appointment.id) > func.row(*after))
     return [
-        {
-            "id": row.id, "status": row.status, "starts_at": row.starts_at, "ends_at": row.ends_at,
-            "service_code": service, "clinic_name": clinic,
-            "people": [mask_name(name) for name in (one, two) if name],
-        }
-        for row, one, two, service, clinic in await db.execute(query)
-    ]  # fmt: skip
+        row._asdict() | {"people": [mask_name(name) for name in row.people if name]}
+        for row in await db.execute(query)
+    ]
 
 
-async def one(db: AsyncSession, actor: Actor, *, id: uuid.UUID) -> Appointment:
-    return await fetch(db, actor, Appointment, id)
+def _names(actor: Actor) -> Select[Any]:
+    """A hospital reads no name of somebody who no longer agrees to that."""
+    spouse = aliased(Person)
+
+    def name(person: Any) -> Any:
+        agreed = consents.agreed(person.id, Purpose.SHARE_WITH_HOSPITAL)
+        return case((agreed, person.name)) if actor.role is Role.PARTNER else person.name
+
+    return (
+        select(
+            Appointment.id, Appointment.status, Appointment.starts_at, Appointment.ends_at,
+            HealthcareService.code.label("service_code"), Clinic.name.label("clinic_name"),
+            array([name(Person), name(spouse)]).label("people"),
+        )
+        .join(Person, Person.id == Appointment.person_id)
+        .outerjoin(spouse, spouse.id == Appointment.spouse_id)
+        .join(HealthcareService, HealthcareService.id == Appointment.service_id)
+        .join(Clinic, Clinic.id == Appointment.clinic_id)
+    )  # fmt: skip
 
 
 async def fulfil(db: AsyncSession, actor: Actor, *, id: uuid.UUID) -> Appointment:

@@ -2,16 +2,16 @@
 
 import uuid
 from datetime import date, datetime, time, timedelta
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import Field
-from sqlalchemy import func, select
+from sqlalchemy import Row, Select, func, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app import clock
 from app.access import Actor, fetch, region_bounds, visible, within
 from app.errors import Conflict, Forbidden, Invalid, WrongState
-from app.models.appointments import Clinic, HealthcareService, Slot, SlotStatus
+from app.models.appointments import Clinic, Slot, SlotStatus
 from app.models.partners import Organization
 from app.services import audit, idempotency, regions
 from app.services.appointments import catalogue
@@ -23,6 +23,7 @@ FURTHEST = timedelta(days=366)
 
 class SlotExists(Conflict, constraint="uq_slot_clinic_id_service_id_starts_at"):
     zh, en = "该时段已发布", "There is a slot of this clinic and service at this time"
+    do_zh, do_en = "请查看当日号源，或选择其他时间", "Look at the day's slots, or choose another time"
 
 
 class NewClinic(Body):
@@ -130,20 +131,22 @@ async def close(db: AsyncSession, actor: Actor, *, id: uuid.UUID) -> Slot:
     return slot
 
 
+async def free_place(db: AsyncSession, id: uuid.UUID) -> None:
+    """One booking fewer; taking a place is part of app/models/sql/book_appointment.sql."""
+    await db.execute(update(Slot).where(Slot.id == id).values(booked=Slot.booked - 1))
+
+
 async def search(
     db: AsyncSession, actor: Actor, *, service_code: str, on: date | None, region_code: str | None,
     after: tuple[datetime, uuid.UUID] | None, limit: int,
-) -> list[tuple[Slot, Clinic]]:  # fmt: skip
-    """Coming slots of a service in time order, full ones too: a place may come free."""
-    query = (
-        select(Slot, Clinic)
-        .join(Clinic, Clinic.id == Slot.clinic_id)
-        .join(HealthcareService, HealthcareService.id == Slot.service_id)
-        .where(HealthcareService.code == service_code, Slot.status == SlotStatus.OPEN, visible(actor, Slot))
-        .where(Slot.starts_at > clock.now())
-        .order_by(Slot.starts_at, Slot.id)
-        .limit(limit)
+) -> list[Row[Any]]:  # fmt: skip
+    """Coming slots of a service in time order, full ones too: a place may come free. With each the hospital,
+    which will receive the data of those who book (PIPL art. 23)."""
+    service = await catalogue.service(db, service_code)
+    query = _offers().where(
+        Slot.service_id == service.id, Slot.status == SlotStatus.OPEN, visible(actor, Slot)
     )
+    query = query.where(Slot.starts_at > clock.now()).order_by(Slot.starts_at, Slot.id).limit(limit)
     if on is not None:
         start, end = day(on)
         query = query.where(Slot.starts_at >= start, Slot.starts_at < end)
@@ -151,7 +154,22 @@ async def search(
         query = query.where(within(Clinic.region_code, region_code))
     if after is not None:
         query = query.where(func.row(Slot.starts_at, Slot.id) > func.row(*after))
-    return [(slot, clinic) for slot, clinic in await db.execute(query)]
+    return list(await db.execute(query))
+
+
+def _offers() -> Select[Any]:
+    return (
+        select(
+            *Slot.__table__.columns,
+            (Slot.capacity - Slot.booked).label("remaining"),
+            Clinic.name.label("clinic_name"),
+            Clinic.address.label("clinic_address"),
+            Clinic.phone.label("clinic_phone"),
+            Organization.name.label("organization_name"),
+        )
+        .join(Clinic, Clinic.id == Slot.clinic_id)
+        .join(Organization, Organization.id == Clinic.organization_id)
+    )
 
 
 def day(on: date) -> tuple[datetime, datetime]:

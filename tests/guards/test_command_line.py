@@ -1,0 +1,66 @@
+"""The command as an operator meets it: a mistake is a clear line and exit 1, never a traceback."""
+
+import os
+import subprocess
+
+import pytest
+from typer.testing import CliRunner
+
+from app.cli import cli
+from app.settings import ROOT
+from tests.servers import NUANXIN, free_ports
+
+
+def told(*words: str, database: str = "", code: int = 1, **environment: str) -> str:
+    """What a command says, on a terminal of its own."""
+    given = os.environ | environment | ({"NUANXIN_DATABASE_URL": database} if database else {})
+    done = subprocess.run(
+        (*NUANXIN, *words), env=given | {"COLUMNS": "200"}, cwd=ROOT, capture_output=True, text=True, timeout=60,
+        check=False,
+    )  # fmt: skip
+    assert done.returncode == code, done.stdout + done.stderr
+    assert done.stderr == ""
+    assert "Traceback" not in done.stdout
+    return done.stdout
+
+
+def test_a_problem_is_told_with_its_place_and_what_to_do(database: str) -> None:
+    said = told("partner", "create", "三医院", "990000000000", database=database)
+    assert "The input is not valid" in said
+    assert "/region_code: not a current division" in said
+    assert "send again" in said
+
+
+def test_a_journey_without_a_server_says_how_to_start_one() -> None:
+    (port,) = free_ports(1)
+    assert "nuanxin demo" in told("journey", "--url", f"http://127.0.0.1:{port}")
+
+
+def test_a_database_that_does_not_answer_is_told_by_its_setting() -> None:
+    (port,) = free_ports(1)
+    for command in ("serve", "worker"):
+        said = told(command, database=f"postgresql://127.0.0.1:{port}/nuanxin")
+        assert "NUANXIN_DATABASE_URL" in said
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "10.0.0.1", "nuanxin.example"])
+def test_development_does_not_listen_to_the_outside(host: str) -> None:
+    refused = CliRunner().invoke(cli, ["serve", "--host", host], env={"COLUMNS": "200"})
+    assert refused.exit_code == 2
+    assert "NUANXIN_ENVIRONMENT=production" in refused.output
+
+
+def test_the_image_refuses_to_run_on_known_keys() -> None:
+    lines = (ROOT / "Dockerfile").read_text(encoding="utf-8")
+    assert "NUANXIN_ENVIRONMENT=production" in lines
+    assert "NUANXIN_SANDBOX=false" in lines
+    said = told("doctor", NUANXIN_ENVIRONMENT="production", NUANXIN_SANDBOX="false")
+    assert "NUANXIN_FIELD_KEYS" in said
+    assert said.count("docs/operating.md lists every setting") == 1
+
+
+def test_the_doctor_warns_of_development_on_a_real_database(database: str) -> None:
+    heading, warning, mend, *_ = told("doctor", database=database, code=0).splitlines()
+    assert heading == "development"
+    assert warning.startswith("! settings")
+    assert "NUANXIN_ENVIRONMENT=production" in mend
