@@ -41,7 +41,8 @@ openapi_cli = typer.Typer(help="The contracts of the four doors.", no_args_is_he
 cli.add_typer(staff_cli, name="staff")
 cli.add_typer(partner_cli, name="partner")
 cli.add_typer(openapi_cli, name="openapi")
-console = Console()
+# Long lines stay whole: what is printed here gets copied.
+console = Console(soft_wrap=True)
 Port = Annotated[int, typer.Option(help="Port on which to listen.")]
 
 
