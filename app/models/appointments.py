@@ -182,9 +182,11 @@ class Appointment(Base):
     )
 
     id: Mapped[uuid.UUID] = mapped_column(primary_key=True)
-    slot_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("slot.id"))
-    clinic_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("clinic.id"))
-    service_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("healthcare_service.id"))
+    # These three are copied from the slot, which has the foreign keys. Here they would lock rows that every
+    # booking of a rush shares, and one that every booking of a slot updates.
+    slot_id: Mapped[uuid.UUID]
+    clinic_id: Mapped[uuid.UUID]
+    service_id: Mapped[uuid.UUID]
     subject_id: Mapped[uuid.UUID]
     person_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("person.id"))
     spouse_id: Mapped[uuid.UUID | None] = mapped_column(ForeignKey("person.id"))

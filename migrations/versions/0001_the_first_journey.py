@@ -374,10 +374,7 @@ def upgrade() -> None:
     sa.Column('status', sa.Enum('held', 'booked', 'expired', 'arrived', 'fulfilled', 'cancelled', 'no_show', 'entered_in_error', name='appointmentstatus', native_enum=False, create_constraint=True, length=40), nullable=False),
     sa.Column('created_at', sa.DateTime(timezone=True), nullable=False),
     sa.ForeignKeyConstraint(['account_id'], ['resident_account.id'], name=op.f('fk_appointment_account_id_resident_account')),
-    sa.ForeignKeyConstraint(['clinic_id'], ['clinic.id'], name=op.f('fk_appointment_clinic_id_clinic')),
     sa.ForeignKeyConstraint(['person_id'], ['person.id'], name=op.f('fk_appointment_person_id_person')),
-    sa.ForeignKeyConstraint(['service_id'], ['healthcare_service.id'], name=op.f('fk_appointment_service_id_healthcare_service')),
-    sa.ForeignKeyConstraint(['slot_id'], ['slot.id'], name=op.f('fk_appointment_slot_id_slot')),
     sa.ForeignKeyConstraint(['spouse_id'], ['person.id'], name=op.f('fk_appointment_spouse_id_person')),
     sa.PrimaryKeyConstraint('id', name=op.f('pk_appointment')),
     sa.UniqueConstraint('code', name=op.f('uq_appointment_code'))

@@ -96,9 +96,11 @@ def body_of(text: str) -> str:
 async def test_each_sql_function_in_the_database_is_the_one_in_its_file(
     function: str, database_itself: asyncpg.Connection
 ) -> None:
-    bodies = await database_itself.fetch("SELECT prosrc FROM pg_proc WHERE proname = $1", function)
-    in_file = [body_of(SQL[function])]
-    assert [row["prosrc"] for row in bodies] == in_file, "a migration must install the text of the file again"
+    bodies = await database_itself.fetch("SELECT prosrc, proconfig FROM pg_proc WHERE proname = $1", function)
+    settings = [f"{name}={value}" for name, value in re.findall(r"^SET (\w+) = (\w+)", SQL[function], re.M)]
+    in_file = [(body_of(SQL[function]), settings)]
+    installed = [(row["prosrc"], row["proconfig"] or []) for row in bodies]
+    assert installed == in_file, "a migration must install the text of the file again"
 
 
 async def test_no_sql_function_lives_in_the_database_alone(database_itself: asyncpg.Connection) -> None:

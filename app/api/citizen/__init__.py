@@ -2,11 +2,12 @@
 
 from app.api.citizen import appointments, audit, consents, follow_ups, households, identity, messages, results
 
+# Routes are tried in this order, and a rush goes to the first.
 ROUTERS = (
+    appointments.router,
     identity.router,
     households.router,
     consents.router,
-    appointments.router,
     results.router,
     follow_ups.router,
     messages.router,

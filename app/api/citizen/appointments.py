@@ -120,6 +120,23 @@ class AppointmentDetail(AppointmentView):
     organization_name: str
 
 
+@router.post(
+    "/appointments",
+    status_code=201,
+    summary="预约 Book",
+    responses=problems(
+        NotFound, bookings.SlotFull, bookings.SlotNotOpenYet, bookings.SlotClosed, bookings.AlreadyBooked,
+        identity.NotBound, eligibility.NotEligible, consents.ConsentRequired, IdempotencyKeyReused,
+        IdempotencyKeyTaken,
+    ),
+)  # fmt: skip
+async def book_appointment(
+    db: StatementDb, actor: Book, key: IdempotencyKey, body: BookSlot
+) -> AppointmentView:
+    """For a couple's service either spouse books for both, once both have agreed to the notices."""
+    return AppointmentView.model_validate(await bookings.book(db, actor, key=key, slot_id=body.slot_id))
+
+
 @router.get(
     "/services/{code}/eligibility",
     summary="我是否符合条件 Am I eligible, and why",
@@ -161,23 +178,6 @@ async def list_slots(
         db, actor, service_code=service, on=on, region_code=region_code, after=after, limit=page.limit + 1
     )
     return listing(rows, page, lambda row: (row.starts_at.isoformat(), row.id))
-
-
-@router.post(
-    "/appointments",
-    status_code=201,
-    summary="预约 Book",
-    responses=problems(
-        NotFound, bookings.SlotFull, bookings.SlotNotOpenYet, bookings.SlotClosed, bookings.AlreadyBooked,
-        identity.NotBound, eligibility.NotEligible, consents.ConsentRequired, IdempotencyKeyReused,
-        IdempotencyKeyTaken,
-    ),
-)  # fmt: skip
-async def book_appointment(
-    db: StatementDb, actor: Book, key: IdempotencyKey, body: BookSlot
-) -> AppointmentView:
-    """For a couple's service either spouse books for both, once both have agreed to the notices."""
-    return AppointmentView.model_validate(await bookings.book(db, actor, key=key, slot_id=body.slot_id))
 
 
 @router.get("/appointments", summary="我的预约 My appointments", response_model=Listing[AppointmentDetail])
