@@ -18,7 +18,7 @@ from app.settings import Settings, settings
 
 log = logging.getLogger("nuanxin.http")
 # Enough for every form; only the bodies listed here may be as large as the setting allows.
-SMALL_BODY = 64 * 1024
+SMALL_BODY = 256 * 1024
 LARGE_BODIES = {"/partner/v1/reports"}
 REQUESTS = Counter("nuanxin_requests", "Requests answered", ("method", "route", "status"))
 SECONDS = Histogram("nuanxin_request_seconds", "Time to answer", ("method", "route"))

@@ -68,7 +68,7 @@ class Settings(BaseSettings):
     max_body_bytes: int = Field(
         1_000_000,
         ge=1_000,
-        description="The largest report taken; any other body may have 64 KiB. More gets 413",
+        description="The largest report taken; any other body may have 256 KiB. More gets 413",
     )
 
     @model_validator(mode="after")

@@ -126,11 +126,13 @@ async def _take(message_id: uuid.UUID) -> tuple[str, dict[str, str]] | None:
             .values(remaining=MessageCredit.remaining - 1)
             .returning(MessageCredit.remaining)
         )
+        account = await db.get_one(ResidentAccount, message.account_id)
         stands = appointment.status is AppointmentStatus.BOOKED and appointment.starts_at > clock.now()
-        if not stands or await db.scalar(credit) is None:
+        # A binding that was released is no longer told where the couple goes.
+        theirs = account.person_id in {appointment.person_id, appointment.spouse_id} - {None}
+        if not stands or not theirs or await db.scalar(credit) is None:
             message.status = MessageStatus.REFUSED
             return None
-        account = await db.get_one(ResidentAccount, message.account_id)
         return account.openid, await _text(db, appointment)
 
 

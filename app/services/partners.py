@@ -91,7 +91,7 @@ def signature(
 
 async def authenticate(db: AsyncSession, signed: SignedRequest) -> Actor:
     """The hospital that signed this request, each request once. A request that fails leaves no trace of its
-    nonce and may be sent again as it is."""
+    nonce and may be sent again as it is, unless the failure kept something (results/reports)."""
     sent = _sent_at(signed)
     found = await db.execute(
         select(PartnerKey, Organization)

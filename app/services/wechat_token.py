@@ -26,7 +26,11 @@ async def call(action: Callable[[str], Awaitable[Result]]) -> Result:
     try:
         return await action(token)
     except wechat.TokenRejected:
-        return await action(await current(rejected=token))
+        renewed = await current(rejected=token)
+    try:
+        return await action(renewed)
+    except wechat.TokenRejected as error:
+        raise wechat.WechatUnavailable from error
 
 
 async def current(*, rejected: str | None = None) -> str:

@@ -9,8 +9,8 @@ from sqlalchemy import Row, Select, func, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app import clock
-from app.access import Actor, fetch, region_bounds, visible, within
-from app.errors import Conflict, Forbidden, Invalid, WrongState
+from app.access import Actor, fetch, visible, within
+from app.errors import Conflict, Invalid, WrongState
 from app.models.appointments import Clinic, Slot, SlotStatus
 from app.models.partners import Organization
 from app.services import audit, idempotency, regions
@@ -64,10 +64,7 @@ async def open_clinic(db: AsyncSession, actor: Actor, *, key: Key, new: NewClini
     """A place of a hospital, in the worker's own region."""
     if await idempotency.claim(db, actor, key):
         await fetch(db, actor, Organization, new.organization_id)
-        await regions.require(db, {"/region_code": new.region_code})
-        low, high = region_bounds(actor.region_code)
-        if not low <= new.region_code <= high:
-            raise Forbidden
+        await regions.require_own_region(db, actor, new.region_code)
         db.add(Clinic(id=key.id, created_at=clock.now(), **new.model_dump()))
         await db.flush()  # so that a broken reference is refused here
         await audit.record(db, actor, "open", "clinic", key.id)

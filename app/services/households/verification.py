@@ -61,6 +61,7 @@ async def _people(db: AsyncSession, actor: Actor, row: Household, form: Form) ->
         if new:
             identity.set_phone(person, member.phone)
         elif not await _was_member(db, person):
+            person.birth_date, person.sex = born, sex
             await _take_over(db, actor, row, person, member)
         elif person.name != member.name:
             why = "该证件已用其他姓名登记", "this document is registered under another name"
@@ -78,8 +79,8 @@ async def _was_member(db: AsyncSession, person: Person) -> bool:
 
 async def _take_over(db: AsyncSession, actor: Actor, row: Household, person: Person, member: Member) -> None:
     """Nobody has seen the papers of who is known only from an account. An account that claimed another name or phone
-    than the papers is bound no more. The registrant stands before the worker, with a phone that WeChat vouches
-    for: that binding and that phone stay."""
+    than the papers, or a phone that nobody confirms, is bound no more. The registrant stands before the worker,
+    with a phone that WeChat vouches for: that binding and that phone stay."""
     bound_as = person.name, person.phone_index
     person.name = member.name
     registrant = await db.scalar(

@@ -10,7 +10,7 @@ from sqlalchemy import select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app import clock
+from app import clock, tokens
 from app.access import Actor, visible
 from app.crypto import same
 from app.db import new_id
@@ -141,7 +141,7 @@ async def _attended(db: AsyncSession, actor: Actor, report: PostedReport) -> App
     if report.appointment_id is not None:
         query = query.where(Appointment.id == report.appointment_id)
     else:
-        query = query.where(Appointment.code == report.appointment_code)
+        query = query.where(Appointment.code == tokens.typed_code(report.appointment_code or ""))
     appointment = await db.scalar(query)
     if appointment is None:
         raise NotFound

@@ -41,13 +41,14 @@ async def change_password(actor: Actor, *, current: str, new: str) -> None:
     """Asks for the current one, whose failures count as those of a sign-in; every other sign-in ends."""
     async with begin() as db:
         username = (await own(db, actor)).username
+    credentials.require_strong(new, username=username, current=current)
     try:
         proven = await credentials.prove(username, current)
     except credentials.CredentialsRefused as refusal:
         # 401 would tell the client that its token is no good.
         wrong = CurrentPasswordWrong
         raise wrong.at("/current_password", wrong.zh, wrong.en) from refusal
-    hashed = await credentials.acceptable(new, username=username, current=current)
+    hashed = await credentials.hashed(new)
     async with begin() as db:
         account = await credentials.hold(db, proven)
         account.password_hash = hashed

@@ -102,8 +102,9 @@ async def begin_enrolment(*, username: str, password: str) -> Enrolment:
 async def confirm_enrolment(*, username: str, password: str, code: str, new_password: str) -> list[str]:
     """Enrols the authenticator and replaces the initial password, which the administrator has seen, by the
     worker's own. Returns ten recovery codes, shown this once."""
+    credentials.require_strong(new_password, username=username, current=password)
     proven = await credentials.prove(username, password)
-    hashed = await credentials.acceptable(new_password, username=proven.username, current=password)
+    hashed = await credentials.hashed(new_password)
     async with begin() as db:
         account = await _unenrolled(db, proven)
         credentials.use_totp(account, code)

@@ -160,11 +160,10 @@ async def hashed(password: str) -> str:
         return await tokens.argon2(tokens.hash_password, password)
 
 
-async def acceptable(new: str, *, username: str, current: str) -> str:
-    """The hash of an acceptable new password, or PasswordTooWeak."""
+def require_strong(new: str, *, username: str, current: str) -> None:
+    """PasswordTooWeak unless acceptable. Asked before the proof, so that a weak wish is not a failed sign-in."""
     if len(new) < SHORTEST_PASSWORD or username.lower() in new.lower() or new == current:
         raise PasswordTooWeak.at("/new_password", PasswordTooWeak.do_zh, PasswordTooWeak.do_en)
-    return await hashed(new)
 
 
 def first_password() -> str:

@@ -386,3 +386,27 @@ async def test_lists_are_paged_without_gaps_or_repeats(worker):
             break
     assert len(seen) == len(set(seen))
     assert made <= set(seen)
+
+
+async def test_the_papers_win_over_the_sex_and_birth_date_that_an_account_claimed(session, worker):
+    """A passport number carries neither, so both are what somebody said."""
+    wife, husband = couple()
+    passport = {"document_kind": "passport", "document_number": f"E{wife.phone[-8:]}"}
+    claimed = await bind(await resident(wife.openid), wife, **passport, sex="male", birth_date="1980-01-01")
+    assert claimed.status_code == 201, claimed.text
+    stated = {**passport, "sex": "female", "birth_date": "1995-05-05"}
+    _, row = await submitted_by(husband, members=[member(wife, "spouse", **stated), member(husband, "head")])
+    answer = await worker.post(f"/staff/v1/households/{row['id']}/verify", json={"version": row["version"]})
+    assert answer.status_code == 200, answer.text
+    person = await session.scalar(select(Person).where(Person.id == uuid.UUID(claimed.json()["id"])))
+    assert (person.sex, person.birth_date.isoformat()) == ("female", "1995-05-05")
+
+
+async def submitted_by(person, **changes):
+    caller = await bound(person)
+    draft = (await caller.post("/citizen/v1/households", json=form(person, person, **changes))).json()
+    answer = await caller.post(
+        f"/citizen/v1/households/{draft['id']}/submit", json={"version": draft["version"]}
+    )
+    assert answer.status_code == 200, answer.text
+    return caller, answer.json()
