@@ -14,7 +14,7 @@ from sqlalchemy.pool import NullPool
 
 from app import db, errors
 from app.db import new_id
-from app.main import create_app
+from app.main import SMALL_BODY, create_app
 from app.models.identity import Role
 from app.settings import settings
 from tests.clients import client
@@ -79,7 +79,7 @@ async def test_the_front_page_leads_to_the_four_doors(app: FastAPI) -> None:
 
 @pytest.mark.parametrize("door", [CITIZEN, STAFF])
 async def test_a_large_body_is_a_413_problem(app: FastAPI, door: str) -> None:
-    await refused(app, 413, "POST", f"{door}/sign-in", content=b" " * (64 * 1024 + 1))
+    await refused(app, 413, "POST", f"{door}/sign-in", content=b" " * (SMALL_BODY + 1))
 
 
 async def test_only_a_report_may_be_larger_than_any_form(session: AsyncSession, app: FastAPI) -> None:
