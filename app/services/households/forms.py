@@ -13,7 +13,7 @@ from app.models.households import CategoryDefinition, DocumentKind, FamilyType, 
 from app.services import documents, regions
 from app.services.plain import Body, Day, Line, Note, RegionCode, Text, example
 
-Phone = Annotated[str, Field(pattern=r"^(1[3-9][0-9]{9}|\+[0-9]{6,15})$")]
+Phone = Annotated[str, Field(pattern=r"^(1[3-9][0-9]{9}|[+][0-9]{6,15})$")]
 Place = Annotated[int, Field(ge=0, le=19)]
 Grade = Annotated[int, Field(ge=1, le=4, description="等级 of a disability or complication")]
 AGE_OF_MAJORITY = 18
