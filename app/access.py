@@ -33,6 +33,24 @@ class Permission(StrEnum):
     HOUSEHOLD_REGISTER = "household_register"
     HOUSEHOLD_READ = "household_read"
     HOUSEHOLD_VERIFY = "household_verify"
+    REGISTRY_SEARCH = "registry_search"
+    REGISTRY_COUNT = "registry_count"
+    REGISTRY_IMPORT = "registry_import"
+    REGISTRY_EXPORT = "registry_export"  # masked; unmasked only together with PERSON_UNMASK_MANY
+    PERSON_UNMASK_MANY = "person_unmask_many"
+    LIFE_EVENT_RECORD = "life_event_record"
+    HOUSEHOLD_MOVE = "household_move"
+    CORRECTION_REQUEST = "correction_request"
+    CORRECTION_APPROVE = "correction_approve"
+    DUPLICATE_DECIDE = "duplicate_decide"
+    PERSON_MERGE = "person_merge"
+    ERASURE_DECIDE = "erasure_decide"
+    SURVEY_ANSWER = "survey_answer"
+    SURVEY_PUBLISH = "survey_publish"
+    REGION_MANAGE = "region_manage"
+    STATION_MANAGE = "station_manage"
+    ROSTER_READ = "roster_read"
+    ROSTER_MANAGE = "roster_manage"
     PERSON_UNMASK = "person_unmask"
     SLOT_READ = "slot_read"
     SLOT_PUBLISH = "slot_publish"
@@ -52,23 +70,36 @@ class Permission(StrEnum):
 AGE_OF_OWN_CONSENT = 14
 
 P = Permission
-_READS = {P.OWN_ACCOUNT, P.HOUSEHOLD_READ, P.SLOT_READ, P.APPOINTMENT_READ, P.FOLLOW_UP_READ}
-_CASEWORK = _READS | {P.HOUSEHOLD_VERIFY, P.PERSON_UNMASK, P.REPORT_READ, P.FOLLOW_UP_COMPLETE}
+_READS = {
+    P.OWN_ACCOUNT, P.HOUSEHOLD_READ, P.REGISTRY_SEARCH, P.REGISTRY_COUNT, P.ROSTER_READ, P.SLOT_READ,
+    P.APPOINTMENT_READ, P.FOLLOW_UP_READ,
+}  # fmt: skip
+_CASEWORK = _READS | {
+    P.HOUSEHOLD_VERIFY, P.PERSON_UNMASK, P.REPORT_READ, P.FOLLOW_UP_COMPLETE, P.LIFE_EVENT_RECORD,
+    P.HOUSEHOLD_MOVE, P.CORRECTION_REQUEST, P.DUPLICATE_DECIDE, P.SURVEY_ANSWER, P.REGISTRY_EXPORT,
+}  # fmt: skip
+# Of a town or above: what touches many at once, or a second pair of eyes.
+_OFFICE = _CASEWORK | {
+    P.REGISTRY_IMPORT, P.CORRECTION_APPROVE, P.PERSON_MERGE, P.STATION_MANAGE, P.ROSTER_MANAGE,
+}  # fmt: skip
 
 GRANTS: dict[Role, frozenset[Permission]] = {
     role: frozenset(permissions)
     for role, permissions in {
         Role.RESIDENT: {
             P.OWN_ACCOUNT, P.HOUSEHOLD_REGISTER, P.HOUSEHOLD_READ, P.SLOT_READ, P.APPOINTMENT_BOOK,
-            P.APPOINTMENT_READ, P.REPORT_READ, P.FOLLOW_UP_READ,
+            P.APPOINTMENT_READ, P.REPORT_READ, P.FOLLOW_UP_READ, P.CORRECTION_REQUEST, P.SURVEY_ANSWER,
         },
         Role.VILLAGE_WORKER: _CASEWORK,
-        Role.TOWNSHIP_OFFICER: _CASEWORK,
-        Role.COUNTY_ADMINISTRATOR: _CASEWORK | {P.SLOT_PUBLISH, P.CLINIC_OPEN, P.PARTNER_MANAGE},
+        Role.TOWNSHIP_OFFICER: _OFFICE,
+        Role.COUNTY_ADMINISTRATOR: _OFFICE | {
+            P.PERSON_UNMASK_MANY, P.ERASURE_DECIDE, P.SURVEY_PUBLISH, P.SLOT_PUBLISH, P.CLINIC_OPEN,
+            P.PARTNER_MANAGE,
+        },
         Role.SUPERVISOR: _READS,
         Role.AUDITOR: {P.OWN_ACCOUNT, P.AUDIT_READ},
         # Separate duties (GB/T 22239-2019 8.1.4.2): who runs the system does not read people's files.
-        Role.SYSTEM_ADMINISTRATOR: {P.OWN_ACCOUNT, P.STAFF_MANAGE, P.PARTNER_MANAGE},
+        Role.SYSTEM_ADMINISTRATOR: {P.OWN_ACCOUNT, P.STAFF_MANAGE, P.PARTNER_MANAGE, P.REGION_MANAGE},
         Role.PARTNER: {
             P.SLOT_READ, P.SLOT_PUBLISH, P.APPOINTMENT_READ, P.APPOINTMENT_ATTEND, P.REPORT_POST, P.REPORT_READ,
         },
@@ -137,15 +168,6 @@ def under_guardian() -> ColumnElement[bool]:
     )
 
 
-def _lives_in(region_code: str) -> ColumnElement[bool]:
-    return exists().where(
-        Membership.person_id == Person.id,
-        Membership.valid_to.is_(None),
-        Membership.household_id == Household.id,
-        within(Household.region_code, region_code),
-    )
-
-
 Scope = Callable[[Actor], ColumnElement[bool]]
 
 
@@ -196,7 +218,7 @@ SCOPE: dict[type[Base], Scope] = {
                 Membership.household_id == own_household(a),
             ),
         ),
-        worker=lambda a: _lives_in(a.region_code),
+        worker=_region(Person.region_code),
     ),
     Consent: _rule(
         resident=lambda a: or_(

@@ -183,7 +183,9 @@ partner_may = _may(_partner)
 
 
 # Why a worker opens somebody's file; recorded, and shown to that person.
-PURPOSES = ("verification", "appointment", "follow_up", "complaint", "audit")
+PURPOSES = (
+    "verification", "registry_upkeep", "appointment", "follow_up", "complaint", "rights_request", "audit"
+)  # fmt: skip
 Purpose = Annotated[
     str, Header(alias="Purpose", pattern=f"^({'|'.join(PURPOSES)})$", description="Why the file is opened")
 ]

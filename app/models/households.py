@@ -6,8 +6,9 @@ from enum import StrEnum
 from typing import Any
 
 from sqlalchemy import CheckConstraint, ForeignKey, Identity, Index, UniqueConstraint, text
-from sqlalchemy.orm import Mapped, mapped_column
+from sqlalchemy.orm import Mapped, mapped_column, validates
 
+from app import names
 from app.crypto import Sealed
 from app.db import Base
 
@@ -112,20 +113,43 @@ class HouseholdEvent(Base):
     actor_role: Mapped[str]
     actor_id: Mapped[uuid.UUID | None]
     note: Mapped[str | None]
+    person_id: Mapped[uuid.UUID | None]
+    happened_on: Mapped[date | None]
+    detail_id: Mapped[uuid.UUID | None]
+
+
+class HandbookDetail(Base):
+    """What is personal in a step of the handbook: old and new values, evidence. A table of its own, because the
+    event stays for ever and this can be erased (PIPL art. 47)."""
+
+    __tablename__ = "handbook_detail"
+    __table_args__ = (Index("ix_handbook_detail_person_id", "person_id"),)
+
+    id: Mapped[uuid.UUID] = mapped_column(primary_key=True)
+    person_id: Mapped[uuid.UUID | None] = mapped_column(ForeignKey("person.id"))
+    content_sealed: Mapped[bytes | None]
+    content = Sealed()
 
 
 class Person(Base):
-    """Two people never share a document: the blind index is unique per kind and number."""
+    """Two people never share a document: the blind index is unique per kind and number.
+
+    `region_code` is where the person is counted and served: that of the household of the active membership, and
+    null without one. It changes in the transaction that changes either, so that nobody is counted twice."""
 
     __tablename__ = "person"
     __table_args__ = (
         UniqueConstraint("document_index", name="uq_person_document_index"),
         Index("ix_person_phone_index", "phone_index"),
         Index("ix_person_name", "name", "birth_date"),
+        Index("ix_person_region_code", "region_code", "id"),
     )
 
     id: Mapped[uuid.UUID] = mapped_column(primary_key=True)
+    region_code: Mapped[str | None] = mapped_column(ForeignKey("region.code"))
     name: Mapped[str]
+    pinyin: Mapped[str]
+    initials: Mapped[str]
     sex: Mapped[Sex]
     birth_date: Mapped[date]
     document_kind: Mapped[DocumentKind]
@@ -138,7 +162,17 @@ class Person(Base):
     hukou_region_code: Mapped[str | None] = mapped_column(ForeignKey("region.code"))
     hukou_type: Mapped[HukouType | None]
     resident_since: Mapped[date | None]
+    died_on: Mapped[date | None]
+    version: Mapped[int] = mapped_column(server_default="1")
     created_at: Mapped[datetime]
+
+    __mapper_args__ = {"version_id_col": version}
+
+    @validates("name")
+    def _sounds(self, _: str, name: str) -> str:
+        self.pinyin = names.pinyin(name)
+        self.initials = names.initials(self.pinyin)
+        return name
 
 
 class Membership(Base):

@@ -175,7 +175,8 @@ async def register_person(
     person = Person(id=new_id(), name=name, sex=sex, birth_date=birth_date, document_kind=document.kind)
     person.document_number = document.number
     values = {
-        "id": person.id, "name": name, "sex": sex, "birth_date": birth_date, "document_kind": document.kind,
+        "id": person.id, "name": name, "pinyin": person.pinyin, "initials": person.initials,
+        "sex": sex, "birth_date": birth_date, "document_kind": document.kind,
         "document_number_sealed": person.document_number_sealed, "document_index": document.index,
         "created_at": clock.now(),
     }  # fmt: skip

@@ -145,6 +145,7 @@ def person(name: str, sex: Sex, *, birth_date: date = date(1995, 6, 1)) -> Perso
         birth_date=birth_date,
         document_kind=DocumentKind.PASSPORT,
         document_index=Document(DocumentKind.PASSPORT, number, None, None).index,
+        region_code=REGION,
         hukou_region_code=REGION,
         hukou_type=HukouType.RURAL,
         resident_since=date(2020, 1, 1),
@@ -157,6 +158,7 @@ def person(name: str, sex: Sex, *, birth_date: date = date(1995, 6, 1)) -> Perso
 async def couple(session: AsyncSession, region_code: str = REGION) -> Spouses:
     """李秀英 and 王建军, registered and verified, planning a pregnancy."""
     wife, husband = person("李秀英", Sex.FEMALE), person("王建军", Sex.MALE)
+    wife.region_code = husband.region_code = region_code
     now = clock.now()
     household = Household(
         id=new_id(),

@@ -23,7 +23,7 @@ from app.models.identity import ResidentAccount
 from app.models.regions import Region
 from app.services import audit
 from app.services.households.forms import Form
-from app.services.households.registration import members_of, people_of
+from app.services.households.handbook import members_of, people_of
 
 
 async def listing(

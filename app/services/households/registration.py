@@ -2,16 +2,16 @@
 
 import uuid
 
-from sqlalchemy import Select, select
+from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app import clock
 from app.access import Actor, fetch, own_household
 from app.errors import Conflict, Invalid, StaleVersion, WrongState
-from app.models.households import Household, HouseholdEvent, HouseholdStatus, Membership, Person
-from app.models.identity import ResidentAccount
-from app.services import audit, documents, idempotency, identity
+from app.models.households import Household, HouseholdStatus, Person
+from app.services import idempotency, identity
 from app.services.households.forms import Form, Mark, check, require_places
+from app.services.households.handbook import note
 from app.services.idempotency import Key
 
 
@@ -58,36 +58,6 @@ def _fill(row: Household, form: Form) -> None:
     row.region_code, row.family_type = form.region_code, form.family_type
     row.form = form.model_dump_json()
     row.marks = []
-
-
-async def note(db: AsyncSession, actor: Actor, row: Household, kind: str, text: str | None = None) -> None:
-    """A step in the handbook; `text` says nothing personal."""
-    event = HouseholdEvent(
-        household_id=row.id, at=clock.now(), kind=kind, actor_role=actor.role, actor_id=actor.id, note=text
-    )
-    db.add(event)
-    await audit.record(db, actor, kind, "household", row.id, people=await people_of(db, row))
-
-
-def members_of(row: Household) -> Select[uuid.UUID]:
-    """The ids of those who belong to it now."""
-    return select(Membership.person_id).where(
-        Membership.household_id == row.id, Membership.valid_to.is_(None)
-    )
-
-
-async def people_of(db: AsyncSession, row: Household) -> list[uuid.UUID]:
-    """Whose files a household is: its members and its registrant, before verification all in its form who are
-    known."""
-    form = Form.model_validate_json(row.form) if row.form else None
-    written = [
-        documents.read(member.document_kind, member.document_number).index
-        for member in (form.members if form else ())
-    ]
-    known = select(Person.id).where(Person.document_index.in_(written))
-    registrant = select(ResidentAccount.person_id).where(ResidentAccount.id == row.account_id)
-    found = await db.scalars(members_of(row).union(registrant, known))
-    return [person for person in found if person is not None]
 
 
 async def locked(

@@ -13,7 +13,8 @@ from app.models.households import Category, Couple, Household, HouseholdStatus, 
 from app.models.identity import ResidentAccount
 from app.services import identity
 from app.services.households.forms import Form, Member, check
-from app.services.households.registration import AlreadyInHousehold, locked, note
+from app.services.households.handbook import note
+from app.services.households.registration import AlreadyInHousehold, locked
 
 
 async def verify(db: AsyncSession, actor: Actor, *, id: uuid.UUID, version: int) -> Household:
@@ -27,7 +28,7 @@ async def verify(db: AsyncSession, actor: Actor, *, id: uuid.UUID, version: int)
     today = clock.today()
     for member, person in zip(form.members, people, strict=True):
         person.hukou_region_code, person.hukou_type = member.hukou_region_code, member.hukou_type
-        person.resident_since = member.resident_since
+        person.resident_since, person.region_code = member.resident_since, row.region_code
         db.add(
             Membership(
                 id=new_id(),
