@@ -100,9 +100,9 @@ def populations(draw: st.DrawFn) -> dict[type, list[dict[str, Any]]]:
 @st.composite
 def person(draw: st.DrawFn, index: int) -> dict[str, Any]:
     return {
-        "id": new_id(), "name": "某某", "sex": "female" if index % 2 == 0 else "male",
-        "birth_date": draw(DATES), "document_kind": "resident_id", "document_number_sealed": b"",
-        "document_index": uuid.uuid4().bytes,
+        "id": new_id(), "name": "某某", "pinyin": "mou mou", "initials": "mm",
+        "sex": "female" if index % 2 == 0 else "male", "birth_date": draw(DATES),
+        "document_kind": "resident_id", "document_number_sealed": b"", "document_index": uuid.uuid4().bytes,
         "hukou_region_code": draw(st.sampled_from([None, COUNTY, TOWN, ELSEWHERE])),
         "resident_since": draw(st.none() | DATES), **MADE,
     }  # fmt: skip

@@ -84,12 +84,15 @@ class World:
     async def person(
         self, household: uuid.UUID | None = None, relation: str = "head", **values: Any
     ) -> uuid.UUID:
+        household = household or await self.household()
+        counted = await self.db.scalar(select(Household.region_code).where(Household.id == household))
         values = {"sex": "female", "birth_date": date(1998, 5, 4), "hukou_region_code": COUNTY} | values
         person = await self.add(
-            Person, name="某某", document_kind="resident_id", document_number_sealed=b"",
-            document_index=uuid.uuid4().bytes, created_at=clock.now(), **values,
+            Person, name="某某", pinyin="mou mou", initials="mm", document_kind="resident_id",
+            document_number_sealed=b"", document_index=uuid.uuid4().bytes, created_at=clock.now(), region_code=counted,
+            **values,
         )  # fmt: skip
-        await self.join(person, household or await self.household(), relation)
+        await self.join(person, household, relation)
         return person
 
     async def join(self, person: uuid.UUID, household: uuid.UUID, relation: str) -> uuid.UUID:
