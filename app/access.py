@@ -20,12 +20,23 @@ from app.db import Base
 from app.errors import Forbidden, NotFound
 from app.models.appointments import Appointment, Clinic, Slot, SlotStatus
 from app.models.consents import Consent
+from app.models.corrections import Correction
+from app.models.duplicates import Merge, Suspicion
 from app.models.follow_ups import FollowUp
 from app.models.households import PENDING, Household, HouseholdStatus, Membership, Person
 from app.models.identity import CITIZEN_DOOR, STAFF_DOOR, STAFF_ROLES, ResidentAccount, Role, SignIn
+from app.models.imports import ImportBatch
+from app.models.life_events import LifeEvent
+from app.models.moves import Move
 from app.models.partners import Organization
+from app.models.regions import RegionSuccession
 from app.models.results import DiagnosticReport
+from app.models.rights import Erasure
+from app.models.rosters import RosterMember, TrainingCertificate
+from app.models.search import RegistryExport, SavedFilter
 from app.models.staff import StaffAccount
+from app.models.stations import Station
+from app.models.surveys import SurveyResponse, SurveyTemplate
 
 
 class Permission(StrEnum):
@@ -197,6 +208,19 @@ def _region(column: Any) -> Scope:
     return lambda actor: within(column, actor.region_code)
 
 
+def unrestricted(actor: Actor) -> ColumnElement[bool]:
+    """With the data of who is to be erased once a duty to keep has ended nothing is done but storing: workers do not
+    see the person meanwhile, but for those who decide about it (PIPL art. 47)."""
+    if actor.role is Role.RESIDENT or actor.may(Permission.ERASURE_DECIDE):
+        return true()
+    return Person.restricted_at.is_(None)
+
+
+def _lies_within(model: type[Person] | type[Household], id: Any, actor: Actor) -> ColumnElement[bool]:
+    subject = aliased(model)  # a query around it may have people or households of its own
+    return exists().where(subject.id == id, _region(subject.region_code)(actor))
+
+
 SCOPE: dict[type[Base], Scope] = {
     Household: _rule(
         # One's own, and the form that one has under way; who has left a household sees it no more.
@@ -218,13 +242,48 @@ SCOPE: dict[type[Base], Scope] = {
                 Membership.household_id == own_household(a),
             ),
         ),
-        worker=_region(Person.region_code),
+        worker=lambda a: and_(_region(Person.region_code)(a), unrestricted(a)),
     ),
     Consent: _rule(
         resident=lambda a: or_(
             Consent.person_id == own_person(a),
             and_(Consent.guardian_id == own_person(a), under_guardian()),
         )
+    ),
+    Correction: _rule(
+        resident=lambda a: or_(
+            Correction.person_id == own_person(a),
+            and_(Correction.requester_role == Role.RESIDENT, Correction.requested_by == a.account_id),
+        ),
+        # Where the person or household is now: a request follows who moves.
+        worker=lambda a: or_(
+            _lies_within(Person, Correction.person_id, a), _lies_within(Household, Correction.household_id, a)
+        ),
+    ),
+    Erasure: _rule(
+        resident=lambda a: or_(
+            Erasure.person_id == own_person(a),
+            and_(Erasure.requester_role == Role.RESIDENT, Erasure.requested_by == a.account_id),
+        ),
+        worker=_region(Erasure.region_code),
+    ),
+    # What is asked is no secret.
+    SurveyTemplate: _rule(resident=lambda _: true(), worker=lambda _: true()),
+    # Whoever sees one of the two knows of the suspicion; who sees both decides.
+    Suspicion: _rule(
+        worker=lambda a: or_(
+            _lies_within(Person, Suspicion.person_a, a), _lies_within(Person, Suspicion.person_b, a)
+        )
+    ),
+    Merge: _rule(
+        worker=lambda a: or_(
+            _lies_within(Person, Merge.kept_person_id, a), _lies_within(Household, Merge.kept_household_id, a)
+        )
+    ),
+    # Where the household is now: its answers follow it.
+    SurveyResponse: _rule(
+        resident=lambda a: SurveyResponse.household_id == own_household(a),
+        worker=lambda a: _lies_within(Household, SurveyResponse.household_id, a),
     ),
     # Slots are no secret; drafts are their publisher's.
     Slot: _rule(
@@ -252,13 +311,36 @@ SCOPE: dict[type[Base], Scope] = {
     FollowUp: _rule(
         resident=lambda a: FollowUp.person_id == own_person(a), worker=_region(FollowUp.region_code)
     ),
+    LifeEvent: _rule(
+        # It goes with its household.
+        worker=lambda a: exists().where(
+            Household.id == LifeEvent.household_id, within(Household.region_code, a.region_code)
+        ),
+    ),
+    # Both villages: the one that hands over and the one that takes over.
+    Move: _rule(
+        worker=lambda a: or_(
+            within(Move.from_region_code, a.region_code), within(Move.to_region_code, a.region_code)
+        ),
+    ),
+    ImportBatch: _rule(worker=_region(ImportBatch.region_code)),
     Organization: _rule(
         worker=_region(Organization.region_code),
         partner=lambda a: Organization.id == a.id,
         system_administrator=_region(Organization.region_code),
     ),
+    SavedFilter: _rule(worker=lambda a: SavedFilter.created_by == a.id),
+    RegistryExport: _rule(worker=lambda a: RegistryExport.created_by == a.id),
     StaffAccount: _rule(
         worker=lambda a: StaffAccount.id == a.id, system_administrator=_region(StaffAccount.region_code)
+    ),
+    RegionSuccession: _rule(system_administrator=_region(RegionSuccession.old_code)),
+    Station: _rule(worker=_region(Station.region_code)),
+    RosterMember: _rule(worker=_region(RosterMember.region_code)),
+    TrainingCertificate: _rule(
+        worker=lambda a: TrainingCertificate.member_id.in_(
+            select(RosterMember.id).where(within(RosterMember.region_code, a.region_code))
+        )
     ),
     SignIn: _rule(
         # With the door: an administrator chooses the ids of workers, and may choose that of a resident.

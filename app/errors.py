@@ -152,6 +152,8 @@ class Conflict(Problem):
 
 
 class StaleVersion(Conflict):
+    """Says `current_version`; an edited household shows both versions (services/households/conflicts)."""
+
     zh, en = "内容已被他人修改", "Someone else changed this meanwhile"
     do_zh, do_en = "请刷新查看最新内容后再提交", "Reload, look at the current version, then send again"
 

@@ -71,6 +71,10 @@ class Settings(BaseSettings):
         description="The largest report taken; any other body may have 256 KiB. More gets 413",
     )
 
+    upload_limit: int = Field(
+        200_000_000, ge=1_000, description="The largest list of households taken, in bytes. More gets 413"
+    )
+
     @model_validator(mode="after")
     def _safe_in_production(self) -> Self:
         if self.environment == "production" and (problems := self.unsafe()):

@@ -3,7 +3,7 @@
 import uuid
 from datetime import datetime
 
-from sqlalchemy import Identity, Index
+from sqlalchemy import Identity, Index, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.db import Base
@@ -17,6 +17,12 @@ class AuditEvent(Base):
     __table_args__ = (
         Index("ix_audit_event_person_id", "person_id", "id"),
         Index("ix_audit_event_actor_id", "actor_id", "id"),
+        Index(
+            "ix_audit_event_actor_id_missed",
+            "actor_id",
+            "at",
+            postgresql_where=text("action IN ('bind_refused', 'find_missed')"),
+        ),
     )
 
     id: Mapped[int] = mapped_column(Identity(always=True), primary_key=True)

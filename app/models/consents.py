@@ -52,6 +52,8 @@ class Consent(Base):
             unique=True,
             postgresql_where=text("withdrawn_at IS NULL"),
         ),
+        Index("ix_consent_person_id", "person_id"),
+        Index("ix_consent_guardian_id", "guardian_id", postgresql_where=text("guardian_id IS NOT NULL")),
     )
 
     id: Mapped[uuid.UUID] = mapped_column(primary_key=True)

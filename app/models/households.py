@@ -5,7 +5,7 @@ from datetime import date, datetime
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import CheckConstraint, ForeignKey, Identity, Index, UniqueConstraint, text
+from sqlalchemy import CheckConstraint, ForeignKey, Identity, Index, Text, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column, validates
 
 from app import names
@@ -72,20 +72,34 @@ class Household(Base):
     __tablename__ = "household"
     __table_args__ = (
         Index("ix_household_region_code_status", "region_code", "status", "id"),
+        Index("ix_household_merged_into", "merged_into", postgresql_where=text("merged_into IS NOT NULL")),
+        Index("ix_household_family_type", "family_type", "region_code", "status", "id"),
         Index(
             "uq_household_account_id_pending",
             "account_id",
             unique=True,
             postgresql_where=text("status IN ('draft', 'submitted', 'returned')"),
         ),
+        Index(
+            "uq_household_region_code_local_number_active",
+            "region_code",
+            "local_number",
+            unique=True,
+            postgresql_where=text("local_number IS NOT NULL AND status = 'active'"),
+        ),
     )
 
     id: Mapped[uuid.UUID] = mapped_column(primary_key=True)
     number: Mapped[int] = mapped_column(Identity(start=100001), unique=True)
+    local_number: Mapped[str | None]  # the village's own 户编号
     region_code: Mapped[str] = mapped_column(ForeignKey("region.code"))
     account_id: Mapped[uuid.UUID | None] = mapped_column(ForeignKey("resident_account.id"))
     status: Mapped[HouseholdStatus]
     family_type: Mapped[FamilyType | None]
+    # Whoever decided otherwise than the rule, and why; the rule leaves such a household alone.
+    family_type_overridden_by: Mapped[uuid.UUID | None] = mapped_column(ForeignKey("staff_account.id"))
+    family_type_reason_sealed: Mapped[bytes | None]
+    family_type_reason = Sealed()
     address_sealed: Mapped[bytes | None]
     address = Sealed()
     form_sealed: Mapped[bytes | None]
@@ -94,10 +108,17 @@ class Household(Base):
     submitted_at: Mapped[datetime | None]
     verified_at: Mapped[datetime | None]
     verified_by: Mapped[uuid.UUID | None] = mapped_column(ForeignKey("staff_account.id"))
+    import_batch_id: Mapped[uuid.UUID | None] = mapped_column(ForeignKey("import_batch.id"))
+    merged_into: Mapped[uuid.UUID | None] = mapped_column(ForeignKey("household.id"))
     version: Mapped[int] = mapped_column(server_default="1")
     created_at: Mapped[datetime]
 
     __mapper_args__ = {"version_id_col": version}
+
+    @property
+    def by_rule(self) -> bool:
+        """Whether its family type is the rule's."""
+        return self.family_type_overridden_by is None
 
 
 class HouseholdEvent(Base):
@@ -143,13 +164,34 @@ class Person(Base):
         Index("ix_person_phone_index", "phone_index"),
         Index("ix_person_name", "name", "birth_date"),
         Index("ix_person_region_code", "region_code", "id"),
+        Index("ix_person_pinyin_birth_date", "pinyin", "birth_date"),
+        Index("ix_person_created_at", "created_at", "id"),
+        Index("ix_person_merged_into", "merged_into", postgresql_where=text("merged_into IS NOT NULL")),
+        Index("ix_person_name_prefix", "name", "region_code", "id"),
+        Index("ix_person_sound_prefix", text("replace(pinyin, ' ', '')"), "region_code", "id"),
+        Index("ix_person_initials_prefix", "initials", "region_code", "id"),
+        Index("ix_person_birth_date", "birth_date", "region_code", "id"),
+        Index(
+            "ix_person_migrant",
+            "region_code",
+            "id",
+            postgresql_where=text("left(hukou_region_code, 6) <> left(region_code, 6)"),
+        ),
+        # Who is registered in one county and lives in another.
+        Index(
+            "ix_person_hukou_region_code_away",
+            "hukou_region_code",
+            "id",
+            postgresql_where=text('"left"(region_code, 6) <> "left"(hukou_region_code, 6)'),
+        ),
     )
 
     id: Mapped[uuid.UUID] = mapped_column(primary_key=True)
     region_code: Mapped[str | None] = mapped_column(ForeignKey("region.code"))
-    name: Mapped[str]
-    pinyin: Mapped[str]
-    initials: Mapped[str]
+    # By code point: an index in the database's own collation does not serve prefixes.
+    name: Mapped[str] = mapped_column(Text(collation="C"))
+    pinyin: Mapped[str] = mapped_column(Text(collation="C"))
+    initials: Mapped[str] = mapped_column(Text(collation="C"))
     sex: Mapped[Sex]
     birth_date: Mapped[date]
     document_kind: Mapped[DocumentKind]
@@ -163,6 +205,12 @@ class Person(Base):
     hukou_type: Mapped[HukouType | None]
     resident_since: Mapped[date | None]
     died_on: Mapped[date | None]
+    # The same person as that one, always in one step: see services/duplicates.
+    merged_into: Mapped[uuid.UUID | None] = mapped_column(ForeignKey("person.id"))
+    import_batch_id: Mapped[uuid.UUID | None] = mapped_column(ForeignKey("import_batch.id"))
+    # Since when nothing is done with the data but storing (PIPL art. 47); since when it is nobody's any more.
+    restricted_at: Mapped[datetime | None]
+    erased_at: Mapped[datetime | None]
     version: Mapped[int] = mapped_column(server_default="1")
     created_at: Mapped[datetime]
 
@@ -187,6 +235,7 @@ class Membership(Base):
             postgresql_where=text("valid_to IS NULL"),
         ),
         Index("ix_membership_household_id", "household_id"),
+        Index("ix_membership_person_id", "person_id"),
         CheckConstraint("valid_to >= valid_from", name="period"),
     )
 
@@ -210,6 +259,8 @@ class Couple(Base):
             unique=True,
             postgresql_where=text("valid_to IS NULL"),
         ),
+        Index("ix_couple_wife_id", "wife_id"),
+        Index("ix_couple_husband_id", "husband_id"),
         CheckConstraint("wife_id <> husband_id", name="two_people"),
     )
 
@@ -230,6 +281,10 @@ class Category(Base):
         CheckConstraint("grade BETWEEN 1 AND 4", name="grade"),
         Index("ix_category_code", "code", "valid_to"),
         Index("ix_category_person_id", "person_id"),
+        Index("ix_category_code_person_id", "code", "person_id", postgresql_where=text("valid_to IS NULL")),
+        Index(
+            "ix_category_code_household_id", "code", "household_id", postgresql_where=text("valid_to IS NULL")
+        ),
         Index("ix_category_household_id", "household_id"),
     )
 
