@@ -12,6 +12,7 @@ from app import clock, tokens
 from app.models.appointments import Clinic, HealthcareService, Slot, SlotStatus
 from app.models.identity import STAFF_ROLES, Role
 from app.models.partners import Algorithm, Organization, PartnerKey
+from app.models.regions import Region
 from app.models.staff import StaffAccount
 
 TOWN = "640104001000"
@@ -20,6 +21,11 @@ PREFECTURE = "640100000000"
 PASSWORD = "nuanxin-demo-2026"  # noqa: S105
 TOTP_SECRET = "NUANXINDEMONUANXINDEMONUANXINDEM"  # noqa: S105
 PARTNER_SECRET = "whsec_bnVhbnhpbi1kZW1vLWhvc3BpdGFsLXNlY3JldC0wMDE="  # noqa: S105
+VILLAGES = {
+    "640104001901": "北塔村（演示）",
+    "640104001902": "新华社区（演示）",
+    "640104001903": "丽景社区（演示）",
+}
 REGIONS = {
     Role.VILLAGE_WORKER: TOWN,
     Role.TOWNSHIP_OFFICER: TOWN,
@@ -42,7 +48,19 @@ async def seed(db: AsyncSession) -> None:
     if not await db.scalar(select(StaffAccount.id).where(StaffAccount.id == demo_id("auditor"))):
         await _staff(db)
         await _hospital(db)
+    await _villages(db)
     await _slots(db)
+
+
+async def _villages(db: AsyncSession) -> None:
+    rows = [
+        {
+            "code": code, "level": 5, "parent_code": TOWN, "name": name, "valid_from": clock.today(),
+            "valid_to": None, "source": "demo",
+        }
+        for code, name in VILLAGES.items()
+    ]  # fmt: skip
+    await db.execute(insert(Region).on_conflict_do_nothing(), rows)
 
 
 async def _staff(db: AsyncSession) -> None:

@@ -1,5 +1,5 @@
 """The public door: what everybody may know."""
 
-from app.api.public import appointments, households, problems, regions
+from app.api.public import appointments, households, problems, regions, stations
 
-ROUTERS = (regions.router, households.router, appointments.router, problems.router)
+ROUTERS = (regions.router, stations.router, households.router, appointments.router, problems.router)

@@ -1,4 +1,6 @@
-"""Administrative divisions."""
+"""Looking divisions up, and requiring that one is current and within reach."""
+
+from datetime import date
 
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -6,7 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from app.access import Actor, region_bounds
 from app.errors import Forbidden, Invalid, NotFound, place
 from app.models.identity import Role
-from app.models.regions import Region
+from app.models.regions import Region, RegionSuccession, SuccessionKind
 
 TOWN = 4
 
@@ -23,10 +25,37 @@ async def children(db: AsyncSession, parent_code: str) -> list[Region]:
 
 
 async def get(db: AsyncSession, code: str) -> Region:
+    """Whether current or ended: an old paper names it."""
     region = await db.get(Region, code)
     if region is None:
         raise NotFound
     return region
+
+
+async def successors(db: AsyncSession, code: str) -> list[str]:
+    """What took the place of an ended division, in the order of the codes: several after a split."""
+    query = select(RegionSuccession.new_code).where(
+        RegionSuccession.old_code == code,
+        RegionSuccession.kind != SuccessionKind.RENAMED,
+        RegionSuccession.applied_at.is_not(None),
+    )
+    return list(await db.scalars(query.order_by(RegionSuccession.new_code)))
+
+
+async def name_on(db: AsyncSession, code: str, day: date) -> str:
+    """What a division was called on a day."""
+    renamed_later = (
+        select(RegionSuccession.old_name)
+        .where(
+            RegionSuccession.old_code == code,
+            RegionSuccession.kind == SuccessionKind.RENAMED,
+            RegionSuccession.applied_at.is_not(None),
+            RegionSuccession.effective_on > day,
+        )
+        .order_by(RegionSuccession.effective_on, RegionSuccession.applied_at)
+        .limit(1)
+    )
+    return await db.scalar(renamed_later) or (await get(db, code)).name
 
 
 async def require(db: AsyncSession, codes: dict[str, str], *, lowest_level: int = 1) -> None:
@@ -34,6 +63,8 @@ async def require(db: AsyncSession, codes: dict[str, str], *, lowest_level: int 
     query = select(Region.code, Region.level).where(
         Region.code.in_(codes.values()), Region.valid_to.is_(None)
     )
+    # The lock that a foreign key takes anyway, only earlier: no division ends between this look and the write.
+    query = query.order_by(Region.code).with_for_update(read=True, key_share=True)
     levels = {row.code: row.level for row in await db.execute(query)}
     wrong = [pointer for pointer, code in codes.items() if levels.get(code, 0) < lowest_level]
     if wrong:
