@@ -1,0 +1,38 @@
+"""Lists of households and people from Excel: read, judged line by line, taken in, undone."""
+
+from app.services.imports.batches import (
+    JOB,
+    commit,
+    detail,
+    discard,
+    listing,
+    purge,
+    resume,
+    rows,
+    undo_all,
+    upload,
+    work,
+)
+from app.services.imports.command import bring_in
+from app.services.imports.sheets import FileRefused
+from app.services.imports.undo import ImportInUse
+from app.services.imports.workbook import template, workbook
+
+__all__ = [
+    "JOB",
+    "FileRefused",
+    "ImportInUse",
+    "bring_in",
+    "commit",
+    "detail",
+    "discard",
+    "listing",
+    "purge",
+    "resume",
+    "rows",
+    "template",
+    "undo_all",
+    "upload",
+    "work",
+    "workbook",
+]

@@ -1,0 +1,217 @@
+"""Batches: a list uploaded, looked at, taken in, undone or given up. People decide here, jobs do the work."""
+
+import hashlib
+import logging
+import uuid
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from typing import Any, BinaryIO
+
+from sqlalchemy import delete, select, update
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from app import clock
+from app.access import Actor, fetch, visible
+from app.crypto import mask_name
+from app.db import begin, new_id
+from app.errors import StaleVersion, WrongState
+from app.models.files import StoredFile
+from app.models.imports import AT_WORK, ImportBatch, ImportRow, ImportStatus, Verdict
+from app.services import audit, files, idempotency, queue
+from app.services.idempotency import Key
+from app.services.imports import checking, committing, undo
+from app.settings import settings
+
+log = logging.getLogger("nuanxin.imports")
+JOB = "work_on_import"
+ATTEMPTS = 5
+#: How long an import can be undone, and how long a verdict can be looked at.
+KEPT = timedelta(days=90)
+
+
+async def upload(
+    actor: Actor, body: AsyncIterator[bytes], *, id: uuid.UUID | None, seen: bytes, name: str
+) -> dict[str, Any]:
+    """Keep the file and have it checked. Read to its end before anything is written: half an upload leaves nothing.
+    `seen` is what else makes the request: the same key with another file is refused."""
+    fingerprint = hashlib.sha256(seen)
+
+    async def counted() -> AsyncIterator[bytes]:
+        async for part in body:
+            fingerprint.update(part)
+            yield part
+
+    with await files.spool(counted(), longest=settings().upload_limit) as file:
+        async with begin() as db:
+            key = Key(id or new_id(), fingerprint.digest())
+            return await _receive(db, actor, file, key=key, name=name)
+
+
+async def _receive(db: AsyncSession, actor: Actor, file: BinaryIO, *, key: Key, name: str) -> dict[str, Any]:
+    if await idempotency.claim(db, actor, key):
+        stored = await files.store(
+            db, actor, file, id=new_id(), name=name, media_type="application/octet-stream"
+        )
+        batch = ImportBatch(
+            id=key.id, region_code=actor.region_code, file_id=stored.id, status=ImportStatus.CHECKING,
+            created_by=actor.account_id, created_at=clock.now(),
+        )  # fmt: skip
+        db.add(batch)
+        await audit.record(db, actor, "upload", "import_batch", batch.id)
+        await _enqueue(db, batch.id)
+        await db.flush()  # the answer is read from the row
+    return await detail(db, actor, id=key.id)
+
+
+async def listing(
+    db: AsyncSession, actor: Actor, *, after: uuid.UUID | None, limit: int
+) -> list[dict[str, Any]]:
+    """Imports of the worker's region, newest first."""
+    query = select(ImportBatch, StoredFile).join(StoredFile, StoredFile.id == ImportBatch.file_id)
+    query = query.where(visible(actor, ImportBatch)).order_by(ImportBatch.id.desc()).limit(limit)
+    if after is not None:
+        query = query.where(ImportBatch.id < after)
+    return [_view(batch, stored) for batch, stored in await db.execute(query)]
+
+
+async def detail(db: AsyncSession, actor: Actor, *, id: uuid.UUID) -> dict[str, Any]:
+    """How far it is, how many lines of each verdict, what hinders."""
+    batch = await fetch(db, actor, ImportBatch, id)
+    return await shown(db, batch)
+
+
+async def shown(db: AsyncSession, batch: ImportBatch) -> dict[str, Any]:
+    await db.refresh(batch)
+    return _view(batch, await db.get_one(StoredFile, batch.file_id))
+
+
+def _view(batch: ImportBatch, stored: StoredFile) -> dict[str, Any]:
+    return {
+        "id": batch.id, "region_code": batch.region_code, "file_name": stored.name, "status": batch.status,
+        "rows_total": batch.rows_total, "rows_done": batch.rows_done,
+        "counts": {verdict.value: batch.counts.get(verdict.value, 0) for verdict in Verdict},
+        "problem": batch.problem, "created_at": batch.created_at, "checked_at": batch.checked_at,
+        "committed_at": batch.committed_at, "ended_at": batch.ended_at, "version": batch.version,
+    }  # fmt: skip
+
+
+async def rows(
+    db: AsyncSession, actor: Actor, *, id: uuid.UUID, verdict: Verdict | None, after: int | None, limit: int
+) -> list[dict[str, Any]]:
+    """The verdicts line by line; names masked."""
+    batch = await fetch(db, actor, ImportBatch, id)
+    query = select(ImportRow.line, ImportRow.verdict, ImportRow.name, ImportRow.wrong)
+    query = query.where(ImportRow.batch_id == batch.id).order_by(ImportRow.line).limit(limit)
+    if verdict is not None:
+        query = query.where(ImportRow.verdict == verdict)
+    if after is not None:
+        query = query.where(ImportRow.line > after)
+    return [
+        {"line": line, "verdict": given, "name": name and mask_name(name), "reasons": wrong}
+        for line, given, name, wrong in await db.execute(query)
+    ]
+
+
+async def _locked(
+    db: AsyncSession, actor: Actor, id: uuid.UUID, version: int, *states: ImportStatus
+) -> ImportBatch:
+    batch = await fetch(db, actor, ImportBatch, id, lock=True)
+    if batch.version != version:
+        raise StaleVersion(current_version=batch.version)
+    if batch.status not in states:
+        raise WrongState(status_now=batch.status)
+    return batch
+
+
+async def commit(db: AsyncSession, actor: Actor, *, id: uuid.UUID, version: int) -> dict[str, Any]:
+    """Take in every line that is ready or only warned about. Who commits has verified them."""
+    batch = await _locked(db, actor, id, version, ImportStatus.CHECKED)
+    batch.committed_by = actor.account_id
+    return await _set_to_work(db, actor, batch, "commit", ImportStatus.COMMITTING)
+
+
+async def undo_all(db: AsyncSession, actor: Actor, *, id: uuid.UUID, version: int) -> dict[str, Any]:
+    """Take the whole import back, unless something depends on it by now; ImportInUse says what."""
+    batch = await _locked(db, actor, id, version, ImportStatus.COMMITTED)
+    undo.require_free(await undo.dependents(db, batch.id))
+    return await _set_to_work(db, actor, batch, "undo", ImportStatus.UNDOING)
+
+
+async def _set_to_work(
+    db: AsyncSession, actor: Actor, batch: ImportBatch, action: str, status: ImportStatus
+) -> dict[str, Any]:
+    batch.status, batch.rows_done, batch.attempts, batch.problem = status, 0, 0, []
+    await audit.record(db, actor, action, "import_batch", batch.id)
+    await _enqueue(db, batch.id)
+    await db.flush()  # the answer is read from the row
+    return await shown(db, batch)
+
+
+async def discard(db: AsyncSession, actor: Actor, *, id: uuid.UUID, version: int) -> dict[str, Any]:
+    """Give up what was not committed; its staged lines are deleted by the hourly purge."""
+    batch = await _locked(db, actor, id, version, ImportStatus.CHECKED, ImportStatus.FAILED)
+    if batch.committed_through is not None:
+        raise WrongState(status_now=batch.status)
+    batch.status, batch.ended_at = ImportStatus.DISCARDED, clock.now()
+    await audit.record(db, actor, "discard", "import_batch", batch.id)
+    await db.flush()  # the answer is read from the row
+    return await shown(db, batch)
+
+
+async def _enqueue(db: AsyncSession, id: uuid.UUID) -> None:
+    await queue.enqueue(db, JOB, {"batch_id": str(id)}, once=f"import/{id}")
+
+
+async def resume(db: AsyncSession) -> None:
+    """A job that was lost with its worker begins again; one that waits or runs is left alone."""
+    for id in await db.scalars(select(ImportBatch.id).where(ImportBatch.status.in_(AT_WORK))):
+        await _enqueue(db, id)
+
+
+async def work(id: uuid.UUID) -> None:
+    """The job: whatever the batch waits for. What fails again and again is given up, and says so."""
+    async with begin() as db:
+        tried = update(ImportBatch).where(ImportBatch.id == id, ImportBatch.status.in_(AT_WORK))
+        tried = tried.values(attempts=ImportBatch.attempts + 1)
+        found = await db.execute(tried.returning(ImportBatch.status, ImportBatch.attempts))
+        batch = found.one_or_none()
+    if batch is None:
+        return
+    if batch.attempts > ATTEMPTS:
+        await _give_up(id)
+        return
+    steps = {
+        ImportStatus.CHECKING: checking.check,
+        ImportStatus.COMMITTING: committing.commit,
+        ImportStatus.UNDOING: undo.undo,
+    }
+    await steps[batch.status](id)
+
+
+async def _give_up(id: uuid.UUID) -> None:
+    """Back to where people decide: a commit can be taken up again, an undo tried again."""
+    after = {
+        ImportStatus.CHECKING: ImportStatus.FAILED, ImportStatus.COMMITTING: ImportStatus.CHECKED,
+        ImportStatus.UNDOING: ImportStatus.COMMITTED,
+    }  # fmt: skip
+    async with begin() as db:
+        batch = await db.get_one(ImportBatch, id, with_for_update=True)
+        if batch.status in after:
+            log.error("an import was given up", extra={"fields": {"batch": str(id), "status": batch.status}})
+            batch.status = after[batch.status]
+            batch.problem = [
+                {
+                    "zh": "系统多次处理失败，请联系管理员",
+                    "en": "failed again and again: ask the administrator",
+                }
+            ]
+
+
+async def purge(db: AsyncSession) -> None:
+    """Staged lines of what was given up, and of what can no longer be undone."""
+    over = select(ImportBatch.id).where(
+        ImportBatch.status.in_([ImportStatus.DISCARDED, ImportStatus.FAILED, ImportStatus.UNDONE])
+        | (ImportBatch.created_at < clock.now() - KEPT) & ImportBatch.status.not_in(AT_WORK)
+    )
+    await checking.unhurried(db)
+    await db.execute(delete(ImportRow).where(ImportRow.batch_id.in_(over)))

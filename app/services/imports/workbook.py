@@ -1,0 +1,97 @@
+"""What goes out: the empty template, and the uploaded list with the verdict on each line."""
+
+import asyncio
+import uuid
+from collections.abc import Iterator
+from itertools import islice
+from typing import BinaryIO
+
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from app import clock
+from app.access import Actor, fetch, within
+from app.db import begin
+from app.errors import WrongState
+from app.models.files import StoredFile
+from app.models.households import CategoryDefinition
+from app.models.imports import ImportBatch, ImportRow, ImportStatus, Verdict
+from app.models.regions import Region
+from app.models.staff import StaffAccount
+from app.services import audit, files
+from app.services.imports import annotated, sheets
+from app.services.imports import template as blank
+from app.services.imports.annotated import Judged
+from app.services.imports.checking import surroundings
+from app.services.imports.columns import Layout, find
+from app.services.imports.row import Row
+from app.services.imports.rows import Known, read_rows
+from app.services.regions import TOWN
+
+CHUNK = 2000
+SHOWN = (ImportStatus.CHECKED, ImportStatus.COMMITTING, ImportStatus.COMMITTED)
+CHOICES = 5000
+ZH = {
+    Verdict.READY: "可导入", Verdict.WARNING: "可导入（有提示）", Verdict.KNOWN: "已登记", Verdict.REFUSED: "需修改",
+}  # fmt: skip
+
+
+async def template(db: AsyncSession, actor: Actor) -> bytes:
+    """With the towns and villages of the worker's own region to choose from."""
+    own = select(Region.name).where(
+        Region.level >= TOWN, Region.valid_to.is_(None), within(Region.code, actor.region_code)
+    )
+    regions = list(await db.scalars(own.order_by(Region.code).limit(CHOICES)))
+    categories = list(await db.scalars(select(CategoryDefinition.zh).order_by(CategoryDefinition.code)))
+    return await asyncio.to_thread(blank.template, regions, categories)
+
+
+async def workbook(actor: Actor, *, id: uuid.UUID, purpose: str) -> BinaryIO:
+    """The list as uploaded with the verdict on each line, in a temporary file. It is read again from the file kept:
+    staging holds no more than the registry needs."""
+    async with begin() as db:
+        batch = await fetch(db, actor, ImportBatch, id)
+        if batch.status not in SHOWN:
+            raise WrongState(status_now=batch.status)
+        stored = await db.get_one(StoredFile, batch.file_id)
+        name, given = stored.name, await files.open(db, stored.id)
+        known = await surroundings(db, batch.region_code)
+        worker = await db.scalar(select(StaffAccount.username).where(StaffAccount.id == actor.id))
+        await audit.record(db, actor, "read", "import_batch", id, purpose=purpose)
+    moment = clock.now().astimezone(clock.SHANGHAI)
+    watermark = f"{worker or actor.role} {moment:%Y-%m-%d %H:%M} 下载，内含个人信息，请妥善保管"
+    out = files.temporary()
+    with given:
+        await asyncio.to_thread(_write, out, given, name, known, id, asyncio.get_running_loop(), watermark)
+    out.seek(0)
+    return out
+
+
+def _write(
+    out: BinaryIO, given: BinaryIO, name: str, known: Known, id: uuid.UUID, loop: asyncio.AbstractEventLoop,
+    watermark: str,
+) -> None:  # fmt: skip
+    lines = sheets.read(given, name)
+    layout: Layout = find(lines)
+    judged = _judged(read_rows(lines, layout, known), id, loop)
+    annotated.write(out, layout, judged, watermark=watermark)
+
+
+def _judged(rows: Iterator[Row], id: uuid.UUID, loop: asyncio.AbstractEventLoop) -> Iterator[Judged]:
+    """In a thread: the verdicts come from the loop that has the connections."""
+    while chunk := list(islice(rows, CHUNK)):
+        asked = _verdicts(id, chunk[0].number, chunk[-1].number)
+        verdicts = asyncio.run_coroutine_threadsafe(asked, loop).result()
+        for row in chunk:
+            verdict, wrong = verdicts.get(row.number, (None, []))
+            yield Judged(
+                row.number, row.given, ZH[verdict] if verdict else "", [(w["column"], w["zh"]) for w in wrong],
+                to_correct=verdict is Verdict.REFUSED, head_line=None if row.local_number else row.head_line,
+            )  # fmt: skip
+
+
+async def _verdicts(id: uuid.UUID, first: int, last: int) -> dict[int, tuple[Verdict, list[dict[str, str]]]]:
+    async with begin() as db:
+        query = select(ImportRow.line, ImportRow.verdict, ImportRow.wrong)
+        query = query.where(ImportRow.batch_id == id, ImportRow.line.between(first, last))
+        return {line: (verdict, wrong) for line, verdict, wrong in await db.execute(query)}

@@ -1,0 +1,272 @@
+"""Importing lists of families: against PostgreSQL's own limit, and against one family after the other.
+
+    python -m bench.registry_import [--rows 20000] [--large 200000] [--textbook 40]
+
+Ours is from the first byte uploaded to the last row committed: reading, checking, sealing, dry run, commit, family
+types, trail. The limit is COPY of the very rows that the import left, into the same tables with their indexes and
+constraints: nothing read, checked or sealed. The textbook is what a worker would do: register, submit and verify each
+family through the services. PostgreSQL is durable, on the same processors. Ratios are the result; the
+absolute figures hold for the machine they were taken on.
+"""
+
+import argparse
+import asyncio
+import io
+import platform
+import re
+import tempfile
+import time
+import uuid
+from collections.abc import AsyncIterator, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from itertools import groupby, islice
+from multiprocessing import get_context
+from pathlib import Path
+
+import asyncpg
+from rich.console import Console
+from rich.table import Table
+
+from app import clock, crypto, db
+from app.access import Actor
+from app.db import new_id
+from app.models.identity import ResidentAccount, Role
+from app.models.imports import ImportBatch
+from app.models.staff import StaffAccount
+from app.services import documents, households, identity, imports
+from app.services.households.forms import Form
+from app.services.idempotency import Key
+from app.settings import settings
+from bench import stage
+from tests.factories import spreadsheets
+
+COUNTY, TOWN = "640104000000", "640104001000"
+REGISTRY = ("household", "person", "membership", "couple", "category")
+TRAIL = ("audit_event",)
+
+
+@dataclass(frozen=True)
+class Ours:
+    rows: int
+    check: float
+    commit: float
+    peak: int  # bytes
+
+    @property
+    def rate(self) -> float:
+        return self.rows / (self.check + self.commit)
+
+
+async def worker() -> Actor:
+    """A county administrator."""
+    async with db.begin() as session:
+        row = StaffAccount(
+            id=new_id(), username=f"bench-{uuid.uuid4().hex}", name="基准", role=Role.COUNTY_ADMINISTRATOR,
+            region_code=COUNTY, password_hash="-", created_at=clock.now(),
+        )  # fmt: skip
+        session.add(row)
+    return Actor(row.role, id=row.id, region_code=COUNTY)
+
+
+async def pieces(path: Path) -> AsyncIterator[bytes]:
+    with path.open("rb") as file:
+        while piece := file.read(1 << 20):
+            yield piece
+
+
+async def bring_in(url: str, path: Path) -> Ours:
+    """Upload, dry run, commit, as the server and the job worker do."""
+    crypto.use(crypto.SettingsKeys(settings()))
+    engine = db.connect(settings(), url)
+    try:
+        actor = await worker()
+        started = time.perf_counter()
+        made = await imports.upload(actor, pieces(path), id=None, seen=b"", name=path.name)
+        id = uuid.UUID(str(made["id"]))
+        await imports.work(id)
+        checked = time.perf_counter()
+        async with db.begin() as session:
+            version = (await session.get_one(ImportBatch, id)).version
+            await imports.commit(session, actor, id=id, version=version)
+        await imports.work(id)
+        done = time.perf_counter()
+        async with db.begin() as session:
+            counts = (await session.get_one(ImportBatch, id)).counts
+    finally:
+        await engine.dispose()
+    peak = peak_memory()
+    return Ours(counts.get("ready", 0) + counts.get("warning", 0), checked - started, done - checked, peak)
+
+
+def peak_memory() -> int:
+    """Of this process alone: ru_maxrss would begin with that of the process which started it."""
+    found = re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())
+    assert found is not None
+    return int(found[1]) * 1024
+
+
+def ours(url: str, path: Path) -> Ours:
+    """In a process of its own, so that the peak of its memory is that of this import."""
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as alone:
+        return alone.submit(_run, url, str(path)).result()
+
+
+def _run(url: str, path: str) -> Ours:
+    return asyncio.run(bring_in(url, Path(path)))
+
+
+async def copied(url: str) -> tuple[float, float]:
+    """Seconds to COPY the rows of the registry, and those of the trail, into emptied tables."""
+    connection = await asyncpg.connect(url)
+    kept = {}
+    for table in REGISTRY + TRAIL:
+        columns = await written(connection, table)
+        kept[table] = columns, io.BytesIO()
+        where = " WHERE action = 'import'" if table in TRAIL else ""
+        await connection.copy_from_query(
+            f"SELECT {', '.join(columns)} FROM {table}{where}", output=kept[table][1], format="binary"
+        )
+    await empty(connection)
+    seconds = {}
+    for table, (columns, data) in kept.items():
+        data.seek(0)
+        started = time.perf_counter()
+        await connection.copy_to_table(table, source=data, columns=columns, format="binary")
+        seconds[table] = time.perf_counter() - started
+    await connection.close()
+    return sum(seconds[table] for table in REGISTRY), sum(seconds[table] for table in TRAIL)
+
+
+async def written(connection: asyncpg.Connection, table: str) -> list[str]:
+    rows = await connection.fetch(
+        "SELECT attname FROM pg_attribute WHERE attrelid = $1::regclass AND attnum > 0 AND NOT attisdropped "
+        "AND attgenerated = '' ORDER BY attnum",
+        table,
+    )
+    return [row["attname"] for row in rows]
+
+
+async def empty(connection: asyncpg.Connection) -> None:
+    """The append-only triggers rest for this superuser's session only."""
+    await connection.execute("SET session_replication_role = replica")
+    await connection.execute(f"TRUNCATE {', '.join(REGISTRY + TRAIL)}, import_row CASCADE")
+    await connection.execute("RESET session_replication_role")
+    await connection.execute("VACUUM ANALYZE")
+    await connection.execute("CHECKPOINT")
+
+
+def forms(count: int) -> Iterator[Form]:
+    """The same families as forms."""
+    cells = (cells for cells, _ in spreadsheets.people(count * 8, wrong_share=0, seed=7, first=900_000))
+    relations = {"户主": "head", "配偶": "spouse", "子女": "child", "父母": "parent"}
+    for _, group in islice(groupby(cells, key=lambda one: one["local_number"]), count):
+        members = [
+            {
+                "relation": relations.get(one["relation"], "other"), "name": one["name"],
+                "document_number": one["document_number"], "phone": f"139{new_id().int % 10**8:08}",
+                "hukou_region_code": TOWN, "hukou_type": "rural", "resident_since": "2019-05-01",
+            }
+            for one in group
+        ]  # fmt: skip
+        yield Form.model_validate({"region_code": TOWN, "address": "三组 25 号", "members": members})
+
+
+async def one_by_one(url: str, count: int) -> float:
+    """Rows a second when each family is registered, submitted and verified."""
+    crypto.use(crypto.SettingsKeys(settings()))
+    engine = db.connect(settings(), url)
+    rows, seconds = 0, 0.0
+    try:
+        verifier = await worker()
+        for form in forms(count):
+            resident = await bound(form)
+            started = time.perf_counter()
+            async with db.begin() as session:
+                draft = await households.register(session, resident, key=Key(new_id(), b"-"), form=form)
+            async with db.begin() as session:
+                sent = await households.submit(session, resident, id=draft.id, version=draft.version)
+            async with db.begin() as session:
+                await households.verify(session, verifier, id=sent.id, version=sent.version)
+            seconds += time.perf_counter() - started
+            rows += len(form.members)
+    finally:
+        await engine.dispose()
+    return rows / seconds
+
+
+async def bound(form: Form) -> Actor:
+    """Its head with an account."""
+    head = next(member for member in form.members if member.relation == "head")
+    document = documents.read(head.document_kind, head.document_number)
+    born, sex = documents.person_facts(document, birth_date=None, sex=None)
+    async with db.begin() as session:
+        person, _ = await identity.register_person(
+            session, name=head.name, document=document, birth_date=born, sex=sex
+        )
+        account = ResidentAccount(
+            id=new_id(),
+            openid=uuid.uuid4().hex,
+            person_id=person.id,
+            bound_at=clock.now(),
+            created_at=clock.now(),
+        )
+        session.add(account)
+    return Actor(Role.RESIDENT, id=account.id)
+
+
+def lists(folder: Path, rows: int) -> Iterator[Path]:
+    for kind, write in (("csv", spreadsheets.as_csv), ("xlsx", spreadsheets.as_xlsx)):
+        path = folder / f"{rows}.{kind}"
+        write(path, spreadsheets.rows(rows))
+        yield path
+
+
+def play(url: str, folder: Path, sizes: list[int], textbook: int, console: Console) -> None:
+    table = Table(
+        "rows", "file", "who", "rows/s", "x limit", "x textbook", "dry run s", "commit s", "peak MB",
+    )  # fmt: skip
+    slow = asyncio.run(one_by_one(url, textbook))
+    asyncio.run(_emptied(url))
+    for size in sizes:
+        for path in lists(folder, size):
+            run = ours(url, path)
+            registry, trail = asyncio.run(copied(url))
+            asyncio.run(_emptied(url))
+            limit, whole = run.rows / registry, run.rows / (registry + trail)
+            table.add_row(
+                f"{size:,}", path.suffix, "ours", f"{run.rate:,.0f}", f"{run.rate / limit:.2f}",
+                f"{run.rate / slow:.0f}", f"{run.check:.1f}", f"{run.commit:.1f}", f"{run.peak / 1e6:.0f}",
+            )  # fmt: skip
+            table.add_row("", "", "limit: COPY", f"{limit:,.0f}", "1.00", f"{limit / slow:.0f}", "", "", "")
+            table.add_row(
+                "", "", "COPY with the trail", f"{whole:,.0f}", f"{whole / limit:.2f}", "", "", "", ""
+            )
+    table.add_row(f"{textbook} families", "", "textbook", f"{slow:,.0f}", "", "1", "", "", "")
+    console.print(table)
+    console.print("Read the ratios; the absolute figures are for this machine only.")
+
+
+async def _emptied(url: str) -> None:
+    connection = await asyncpg.connect(url)
+    await empty(connection)
+    await connection.close()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--rows", type=int, default=20_000)
+    parser.add_argument("--large", type=int, help="a second size, to see that memory stays flat")
+    parser.add_argument("--textbook", type=int, default=40, help="families that go one by one")
+    given = parser.parse_args()
+    console = Console(width=150)
+    console.print(f"Python {platform.python_version()}", highlight=False)
+    with stage.database() as url, tempfile.TemporaryDirectory() as folder:
+        sizes = [given.rows, *([given.large] if given.large else [])]
+        play(url, Path(folder), sizes, given.textbook, console)
+
+
+if __name__ == "__main__":
+    main()

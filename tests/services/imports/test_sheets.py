@@ -1,0 +1,235 @@
+"""What was written is what is read, however it was written, and in flat memory."""
+
+import io
+import tracemalloc
+import zipfile
+from collections.abc import Sequence
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import pytest
+import xlsxwriter
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from app.services.imports import sheets
+from app.services.imports.lines import NO_RESULT, FileRefused, Line
+from app.services.imports.xlsx import is_date_format
+from app.services.imports.xlsx_sheet import as_date
+from tests.factories import spreadsheets
+
+TEXTS = st.text(st.characters(codec="gb18030", exclude_categories=["C", "Z"]), max_size=12)
+TABLES = st.lists(st.lists(TEXTS, min_size=1, max_size=8), min_size=1, max_size=12)
+
+
+def read(data: bytes, name: str = "名册.xlsx", **bounds: int) -> list[Line]:
+    return list(sheets.read(io.BytesIO(data), name, **bounds))
+
+
+def cells(data: bytes) -> list[list[str]]:
+    return [line.cells for line in read(data)]
+
+
+def lines_of(table: Sequence[Sequence[str]]) -> dict[int, list[str]]:
+    """Without what is blank at the ends."""
+    kept = {}
+    for number, cells_of in enumerate(table, 1):
+        line = list(cells_of)
+        while line and not line[-1]:
+            line.pop()
+        if line:
+            kept[number] = line
+    return kept
+
+
+def trimmed(lines: list[Line]) -> dict[int, list[str]]:
+    found = lines_of([line.cells for line in lines])
+    return {lines[place - 1].number: line for place, line in found.items()}
+
+
+def workbook(**options: Any) -> tuple[io.BytesIO, Any, Any]:
+    out = io.BytesIO()
+    book = xlsxwriter.Workbook(out, options)
+    return out, book, book.add_worksheet()
+
+
+@given(TABLES, st.booleans())
+@settings(deadline=None, max_examples=50)
+def test_an_xlsx_is_read_as_written_with_shared_and_inline_strings(
+    table: list[list[str]], shared: bool
+) -> None:
+    out, book, sheet = workbook(constant_memory=not shared)
+    for row, line in enumerate(table):
+        for column, cell in enumerate(line):
+            if cell:
+                sheet.write_string(row, column, cell)
+    book.close()
+    if lines_of(table):
+        assert trimmed(read(out.getvalue())) == lines_of(table)
+
+
+@given(TABLES, st.sampled_from(["utf-8", "utf-8-sig", "gb18030", "utf-16"]), st.sampled_from("\t,;"))
+def test_a_csv_is_read_as_written_in_every_encoding(
+    table: list[list[str]], encoding: str, delimiter: str
+) -> None:
+    table = [["村", "户编号", "姓名", "关系"], *table]
+    text = "\r\n".join(delimiter.join('"' + cell.replace('"', '""') + '"' for cell in line) for line in table)
+    found = trimmed(read(text.encode(encoding), "名册.csv"))
+    assert found == lines_of(table)
+
+
+def test_gbk_as_excel_writes_it() -> None:
+    assert cells("姓名,村\r\n王芳,新渠梢村\r\n".encode("gbk")) == [["姓名", "村"], ["王芳", "新渠梢村"]]
+
+
+def test_lines_are_numbered_as_excel_shows_them() -> None:
+    text = '姓名,住址\n\n王芳,"三组\n25 号"\r\n\n李伟,四组\n'
+    assert [(line.number, line.cells) for line in read(text.encode())] == [
+        (1, ["姓名", "住址"]), (3, ["王芳", "三组 25 号"]), (5, ["李伟", "四组"]),
+    ]  # fmt: skip
+    out, book, sheet = workbook()
+    sheet.write_string(2, 1, "王芳")
+    sheet.write_string(9, 0, "李伟\n小")
+    book.close()
+    assert [(line.number, line.cells) for line in read(out.getvalue())] == [
+        (3, ["", "王芳"]),
+        (10, ["李伟 小"]),
+    ]
+
+
+@given(st.dates(date(1900, 1, 1), date(9999, 12, 31)))
+def test_the_days_of_excel_are_those_of_the_calendar(day: date) -> None:
+    serial = (day - date(1899, 12, 30)).days - (day < date(1900, 3, 1))
+    assert as_date(str(serial)) == as_date(f"{serial}.75") == str(day)
+
+
+def test_cells_that_are_formatted_as_dates_come_as_dates() -> None:
+    out, book, sheet = workbook()
+    for column, code in enumerate(
+        ("yyyy-mm-dd", 'yyyy"年"m"月"d"日"', "[$-F800]dddd, mmmm dd, yyyy", 14, "0.00", "General")
+    ):
+        style = book.add_format({"num_format": code})
+        sheet.write_number(0, column, 37012, style)
+    sheet.write_number(0, 6, 13812345678)
+    sheet.write_boolean(0, 7, True)
+    book.close()
+    assert cells(out.getvalue()) == [["2001-05-01"] * 4 + ["37012", "37012", "13812345678", "TRUE"]]
+
+
+def test_an_old_calendar_of_apple_is_counted_from_1904() -> None:
+    out, book, sheet = workbook(date_1904=True, default_date_format="yyyy-mm-dd")
+    sheet.write_datetime(0, 0, date(2001, 5, 1))
+    book.close()
+    assert cells(out.getvalue()) == [["2001-05-01"]]
+
+
+@pytest.mark.parametrize(
+    ("code", "is_date"),
+    [("yyyy/m/d", True), ("m月d日", True), ("h:mm", False), ('0"day"', False), (r"\d0", False), ("[Red]0.0", False),
+     ("General", False), ("@", False)],
+)  # fmt: skip
+def test_a_number_format_is_a_date_by_its_own_letters(code: str, is_date: bool) -> None:
+    assert is_date_format(code) is is_date
+
+
+def test_a_number_of_18_digits_that_excel_rounded_stays_as_it_is_kept() -> None:
+    out, book, sheet = workbook()
+    sheet.write_number(0, 0, 110105194912310021)
+    book.close()
+    assert "E+17" in cells(out.getvalue())[0][0].upper()
+
+
+def test_formulas_give_their_result_and_say_so_or_are_refused_in_their_cell() -> None:
+    out, book, sheet = workbook()
+    sheet.write_formula(0, 0, "=A2", None, "王芳")
+    sheet.write_formula(0, 1, "=1+1", None, 2)
+    sheet.write_formula(1, 0, "=A3", None, "")
+    sheet.write_formula(2, 0, "=NA()", None, "#N/A")
+    sheet.write_string(3, 0, "王芳")
+    book.close()
+    first, second, third, fourth = read(out.getvalue())
+    assert (first.cells, first.warnings) == (["王芳", "2"], ("formula",))
+    assert second.cells == [NO_RESULT]
+    assert third.cells == ["#N/A"]
+    assert fourth.warnings == ()
+
+
+def test_hidden_sheets_are_not_read_and_named() -> None:
+    out, book, first = workbook()
+    first.write_string(0, 0, "秘密")
+    shown, other = book.add_worksheet(), book.add_worksheet()
+    shown.write_string(0, 0, "姓名")
+    shown.write_string(1, 0, "王芳")
+    other.write_string(0, 0, "其他")
+    shown.activate()
+    first.hide()
+    book.close()
+    lines = read(out.getvalue())
+    assert [line.cells for line in lines] == [["姓名"], ["王芳"]]
+    assert lines[0].warnings == ("other_sheets", "hidden_sheets")
+    assert lines[1].warnings == ()
+
+
+def rewritten(data: bytes, **members: str) -> bytes:
+    """A workbook with some of its members written otherwise."""
+    out = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(data)) as old, zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as new:
+        for info in old.infolist():
+            key = info.filename.rpartition("/")[2].partition(".")[0]
+            new.writestr(info.filename, members.get(key, old.read(info)))
+    return out.getvalue()
+
+
+def one_cell() -> bytes:
+    out, book, sheet = workbook()
+    sheet.write_string(0, 0, "姓名")
+    book.close()
+    return out.getvalue()
+
+
+def test_prefixes_rich_text_phonetics_and_cells_without_places_are_understood() -> None:
+    sheet = """<x:worksheet xmlns:x="http://schemas.openxmlformats.org/spreadsheetml/2006/main"><x:sheetData>
+      <x:row><x:c t="s"><x:v>0</x:v></x:c><x:c t="inlineStr"><x:is><x:r><x:t>王</x:t></x:r><x:r><x:t>芳</x:t></x:r>
+      <x:rPh><x:t>wang</x:t></x:rPh></x:is></x:c></x:row>
+      <x:row r="5"><x:c r="C5"><x:v>5.0</x:v></x:c><x:c r="A5" t="d"><x:v>2001-05-01T00:00:00</x:v></x:c></x:row>
+      </x:sheetData></x:worksheet>"""
+    strings = """<sst xmlns="http://schemas.openxmlformats.org/spreadsheetml/2006/main"><si><r><t>张</t></r>
+      <r><t xml:space="preserve"> 伟</t></r><rPh sb="0" eb="1"><t>zhang</t></rPh></si></sst>"""
+    found = read(rewritten(one_cell(), sheet1=sheet, sharedStrings=strings))
+    assert [(line.number, line.cells) for line in found] == [
+        (1, ["张 伟", "王芳"]),
+        (5, ["2001-05-01", "", "5"]),
+    ]
+
+
+def test_characters_that_xml_cannot_hold_are_named_unreadable() -> None:
+    strings = "<sst><si><t>a_xD800_b_x0000_c_x000D_d_xD83D__xDE00_</t></si></sst>"
+    assert cells(rewritten(one_cell(), sharedStrings=strings)) == [["a\ufffdb\ufffdc d😀"]]
+
+
+def test_a_million_rows_are_the_limit() -> None:
+    text = "姓名\n" + "王芳\n" * 5
+    assert len(read(text.encode(), most=6)) == 6
+    with pytest.raises(FileRefused) as refused:
+        read(text.encode(), most=5)
+    assert "100 万" in refused.value.why[0]
+
+
+@pytest.mark.parametrize("kind", ["shared", "inline", "csv"])
+def test_memory_does_not_grow_with_the_file(tmp_path: Path, kind: str) -> None:
+    """Four thousand rows more, at most 2 MB more; held in lists they would be 8. What is kept to be at hand (the
+    strings used last) is full after the first thousand."""
+    peaks = []
+    for most in (1_500, 5_500):
+        path = tmp_path / f"{kind}{most}"
+        if kind == "csv":
+            spreadsheets.as_csv(path, spreadsheets.rows(most))
+        else:
+            spreadsheets.as_xlsx(path, spreadsheets.rows(most), shared_strings=kind == "shared")
+        tracemalloc.start()
+        with path.open("rb") as file:
+            assert sum(1 for _ in sheets.read(file, "名册")) == most + 1
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    assert peaks[1] - peaks[0] < 2 << 20, peaks
