@@ -74,7 +74,8 @@ INSERT INTO clinic (id, organization_id, region_code, name, address, phone, crea
     '0951-1234567', now();
 INSERT INTO person (id, name, pinyin, initials, sex, birth_date, document_kind, document_number_sealed,
                     document_index, created_at)
-    SELECT pg_temp.numbered(kind, i), '马兰', 'ma lan', 'ml', CASE kind WHEN 3 THEN 'female' ELSE 'male' END, '1995-06-01',
+    SELECT pg_temp.numbered(kind, i), '马兰', 'ma lan', 'ml', CASE kind WHEN 3 THEN 'female' ELSE 'male' END,
+           '1995-06-01',
            'passport', '\\x00', sha256((kind || '-' || i)::bytea), now()
       FROM generate_series(1, {residents}) i, unnest(ARRAY[3, 4]) kind;
 INSERT INTO couple (id, wife_id, husband_id, plans_pregnancy, valid_from)
