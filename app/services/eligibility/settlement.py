@@ -1,10 +1,11 @@
 """Eligibility is settled before the opening second, so that a booking then is one statement."""
 
 import uuid
+from collections.abc import Collection
 from datetime import date, datetime, timedelta
 from typing import Any as Anything
 
-from sqlalchemy import select, union_all, update
+from sqlalchemy import or_, select, union_all, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -129,6 +130,14 @@ async def _revoke(
     if keep is not None:
         statement = statement.where(Qualification.subject_id != keep)
     await db.execute(statement.values(valid_until=now).execution_options(synchronize_session=False))
+
+
+async def lapse(db: AsyncSession, people: Collection[uuid.UUID]) -> None:
+    """What these people, and their spouses together with them, qualified for is settled anew before they book: they
+    married, parted or moved."""
+    theirs = or_(Qualification.person_id.in_(people), Qualification.spouse_id.in_(people))
+    statement = update(Qualification).where(theirs, Qualification.valid_until > clock.now())
+    await db.execute(statement.values(valid_until=clock.now()).execution_options(synchronize_session=False))
 
 
 async def _qualify(

@@ -14,6 +14,7 @@ from app.access import Actor
 from app.db import new_id
 from app.models.appointments import AppliesTo, HealthcareService
 from app.models.follow_ups import FollowUp, FollowUpEvent, FollowUpKind, FollowUpStatus
+from app.models.households import Person
 from app.models.results import DiagnosticReport, RiskClass
 from app.models.rules import RuleKind
 from app.services import audit, rules
@@ -102,11 +103,15 @@ async def _wanted(
     if assessed is None:
         return {}
     in_force = await rules_of(db, report)
+    dead = set(
+        await db.scalars(select(Person.id).where(Person.id.in_(people.values()), Person.died_on.is_not(None)))
+    )
     wanted = {
         (people[role], rule.kind): issued_on(report) + timedelta(days=rule.days)
         for rule in in_force.follow_ups
         if (assessed.risk_class or RiskClass.GENERAL) in rule.when
         for role in called_for(rule, people, assessed)
+        if people[role] not in dead
     }
     visits = [row for row in known.values() if row.kind is FollowUpKind.EARLY_PREGNANCY and row.outcome]
     for early in visits:

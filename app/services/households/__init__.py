@@ -1,5 +1,6 @@
 """Households: registration, verification, reading."""
 
+from app.services.households.editing import edit
 from app.services.households.forms import Form, Mark
 from app.services.households.reading import categories, detail, listing, mine
 from app.services.households.registration import register, return_for_correction, revise, submit, withdraw
@@ -10,6 +11,7 @@ __all__ = [
     "Mark",
     "categories",
     "detail",
+    "edit",
     "listing",
     "mine",
     "register",

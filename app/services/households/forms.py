@@ -72,7 +72,7 @@ class Form(Body):
                 "relation": "head",
                 "name": "李建国",
                 "phone": "13900000002",
-                "document_number": "440524199001010015",
+                "document_number": "440524199001010018",
                 "hukou_region_code": "640104001000",
                 "hukou_type": "urban",
                 "resident_since": "2020-01-01",
@@ -84,7 +84,10 @@ class Form(Body):
 
     region_code: RegionCode
     address: Annotated[str, Text(200)]
-    family_type: FamilyType | None = None
+    family_type: Annotated[
+        FamilyType | None,
+        Field(description="What the family says of itself; at verification the rule decides"),
+    ] = None
     members: Annotated[list[Member], Field(min_length=1, max_length=20)]
     marriage: Marriage | None = None
     categories: Annotated[list[ClaimedCategory], Field(max_length=20)] = []

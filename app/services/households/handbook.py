@@ -5,7 +5,7 @@ import uuid
 from datetime import date
 from typing import Any
 
-from sqlalchemy import Select, select
+from sqlalchemy import Select, func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app import clock
@@ -60,7 +60,7 @@ async def people_of(db: AsyncSession, row: Household) -> list[uuid.UUID]:
         documents.read(member.document_kind, member.document_number).index
         for member in (form.members if form else ())
     ]
-    known = select(Person.id).where(Person.document_index.in_(written))
+    known = select(func.coalesce(Person.merged_into, Person.id)).where(Person.document_index.in_(written))
     registrant = select(ResidentAccount.person_id).where(ResidentAccount.id == row.account_id)
     found = await db.scalars(members_of(row).union(registrant, known))
     return [person for person in found if person is not None]

@@ -3,10 +3,10 @@
 import uuid
 from typing import Any
 
-from sqlalchemy import func, select
+from sqlalchemy import func, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.access import Actor, Permission, fetch, visible
+from app.access import Actor, Permission, fetch, unrestricted, visible
 from app.crypto import mask_document, mask_name, mask_phone
 from app.models.households import (
     Category,
@@ -22,6 +22,7 @@ from app.models.households import (
 from app.models.identity import ResidentAccount
 from app.models.regions import Region
 from app.services import audit
+from app.services.households import family_types
 from app.services.households.forms import Form
 from app.services.households.handbook import members_of, people_of
 
@@ -72,21 +73,22 @@ async def detail(
     form = Form.model_validate_json(row.form) if row.form else None
     marks = row.marks
     if row.account_id != actor.id:  # who wrote it corrects it
-        form = form if form is None or unmasked else _masked(form)
+        form = form if form is None or unmasked else masked_form(form)
         # Free text of a worker, for those who verify.
         marks = marks if actor.may(Permission.HOUSEHOLD_VERIFY) else [mark | {"note": ""} for mark in marks]
     action = "read_unmasked" if unmasked else "read"
     await audit.record(db, actor, action, "household", id, people=await people_of(db, row), purpose=purpose)
     return {
         "id": row.id, "number": row.number, "status": row.status, "region_code": row.region_code,
-        "family_type": row.family_type, "version": row.version, "marks": marks, "form": form,
-        "address": row.address if unmasked else None, "members": await _members(db, row, unmasked=unmasked),
+        "family_type": row.family_type, "family_type_basis": await family_types.basis(db, actor, row),
+        "version": row.version, "marks": marks, "form": form,
+        "address": row.address if unmasked else None, "members": await _members(db, actor, row, unmasked=unmasked),
         "couple": await _couple(db, row), "categories": await _categories(db, row),
         "handbook": await handbook(db, row),
     }  # fmt: skip
 
 
-def _masked(form: Form) -> Form:
+def masked_form(form: Form) -> Form:
     members = [
         member.model_copy(
             update={
@@ -102,12 +104,12 @@ def _masked(form: Form) -> Form:
     return form.model_copy(update={"members": members, "categories": categories, "address": "***"})
 
 
-async def _members(db: AsyncSession, row: Household, *, unmasked: bool) -> list[dict[str, Any]]:
+async def _members(db: AsyncSession, actor: Actor, row: Household, *, unmasked: bool) -> list[dict[str, Any]]:
     """Head, spouse, children by age, others."""
     query = (
         select(Person, Membership.relation)
         .join(Membership, Membership.person_id == Person.id)
-        .where(Membership.household_id == row.id, Membership.valid_to.is_(None))
+        .where(Membership.household_id == row.id, Membership.valid_to.is_(None), unrestricted(actor))
     )
     order = list(Relation)
     members = sorted(await db.execute(query), key=lambda found: (order.index(found[1]), found[0].birth_date))
@@ -149,5 +151,6 @@ async def categories(db: AsyncSession) -> list[CategoryDefinition]:
 
 async def handbook(db: AsyncSession, row: Household) -> list[HouseholdEvent]:
     """Each step so far, in time order."""
-    query = select(HouseholdEvent).where(HouseholdEvent.household_id == row.id)
+    both = select(Household.id).where(or_(Household.id == row.id, Household.merged_into == row.id))
+    query = select(HouseholdEvent).where(HouseholdEvent.household_id.in_(both))
     return list(await db.scalars(query.order_by(HouseholdEvent.id)))

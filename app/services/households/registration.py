@@ -1,15 +1,17 @@
 """From draft to submitted, and back with the wrong fields marked. The form is one sealed document."""
 
 import uuid
+from typing import Any
 
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app import clock
 from app.access import Actor, fetch, own_household
-from app.errors import Conflict, Invalid, StaleVersion, WrongState
+from app.errors import Conflict, Invalid, WrongState
 from app.models.households import Household, HouseholdStatus, Person
 from app.services import idempotency, identity
+from app.services.households.conflicts import stale
 from app.services.households.forms import Form, Mark, check, require_places
 from app.services.households.handbook import note
 from app.services.idempotency import Key
@@ -22,15 +24,15 @@ class HouseholdPending(Conflict, constraint="uq_household_account_id_pending"):
 
 class AlreadyInHousehold(Conflict, constraint="uq_membership_person_id_active"):
     zh, en = "该人员已登记在其他家庭", "This person already belongs to a household"
-    do_zh = "请核对成员名单，只填写未在其他家庭登记的人员；家庭之间的迁移暂不能办理"
-    do_en = "List only members of no other household; moving between households is not possible yet"
+    do_zh = "请核对成员名单；确属本户的，请联系 errors 中所示的乡镇（街道）办理迁出，或核实是否重复登记"
+    do_en = "Check the members; the office that errors names can hand somebody over, or may have them registered twice"
 
 
 class MarriedElsewhere(Conflict, constraint=("uq_couple_wife_id_active", "uq_couple_husband_id_active")):
     zh, en = "该人员已登记其他配偶", "This person is registered with another spouse"
-    do_zh = "请核对结婚证；填写有误的请退回修改，已登记的婚姻暂不能变更"
+    do_zh = "请核对结婚证；填写有误的请退回修改，原婚姻已结束的请先登记离婚或配偶死亡"
     do_en = (
-        "Check the marriage certificate and return a wrong form; a registered marriage cannot be changed yet"
+        "Check the marriage certificate and return a wrong form; record first that the former marriage ended"
     )
 
 
@@ -55,17 +57,24 @@ async def _check(db: AsyncSession, own: Person, form: Form) -> None:
 
 
 def _fill(row: Household, form: Form) -> None:
-    row.region_code, row.family_type = form.region_code, form.family_type
+    row.region_code = form.region_code
     row.form = form.model_dump_json()
     row.marks = []
 
 
 async def locked(
-    db: AsyncSession, actor: Actor, id: uuid.UUID, version: int, *states: HouseholdStatus
+    db: AsyncSession,
+    actor: Actor,
+    id: uuid.UUID,
+    version: int,
+    *states: HouseholdStatus,
+    yours: dict[str, Any] | None = None,
 ) -> Household:
+    """The household to change, held. `yours` is what it is to become: shown beside what it is now to whoever
+    has not seen the latest version."""
     row = await fetch(db, actor, Household, id, lock=True)
     if row.version != version:
-        raise StaleVersion(current_version=row.version)
+        raise await stale(db, row, yours or {})
     if row.status not in states:
         raise WrongState(status_now=row.status)
     return row
@@ -73,7 +82,8 @@ async def locked(
 
 async def revise(db: AsyncSession, actor: Actor, *, id: uuid.UUID, version: int, form: Form) -> Household:
     """Replace the form while it is a draft or was returned."""
-    row = await locked(db, actor, id, version, HouseholdStatus.DRAFT, HouseholdStatus.RETURNED)
+    yours = {"form": form.model_dump(mode="json")}
+    row = await locked(db, actor, id, version, HouseholdStatus.DRAFT, HouseholdStatus.RETURNED, yours=yours)
     await _check(db, await identity.own(db, actor), form)
     _fill(row, form)
     await note(db, actor, row, "revised")

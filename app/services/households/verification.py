@@ -8,10 +8,12 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from app import clock
 from app.access import Actor
 from app.db import new_id
-from app.errors import Invalid, place
+from app.errors import Invalid, Place, place
 from app.models.households import Category, Couple, Household, HouseholdStatus, Membership, Person
 from app.models.identity import ResidentAccount
 from app.services import identity
+from app.services.duplicates import finding, offices
+from app.services.households import family_types
 from app.services.households.forms import Form, Member, check
 from app.services.households.handbook import note
 from app.services.households.registration import AlreadyInHousehold, locked
@@ -44,14 +46,17 @@ async def verify(db: AsyncSession, actor: Actor, *, id: uuid.UUID, version: int)
     row.address, row.form = form.address, None
     await db.flush()  # the event names the members
     await note(db, actor, row, "verified")
+    await finding.compare(db, [person.id for person in people])
+    await family_types.settle(db, [row.id])
     return row
 
 
 async def _people(db: AsyncSession, actor: Actor, row: Household, form: Form) -> list[Person]:
     """The person of each document, made if unknown. In one order, so that two verifications cannot deadlock."""
     members = list(zip(form.members, await check(db, form), strict=True))
+    await identity.hold(db, [document for _, document in members])
     people: dict[bytes, Person] = {}
-    errors = []
+    wrong: dict[uuid.UUID, Member] = {}
     for member, document in sorted(members, key=lambda pair: pair[1].index):
         born, sex = document.birth_date or member.birth_date, document.sex or member.sex
         assert born is not None
@@ -65,11 +70,12 @@ async def _people(db: AsyncSession, actor: Actor, row: Household, form: Form) ->
             person.birth_date, person.sex = born, sex
             await _take_over(db, actor, row, person, member)
         elif person.name != member.name:
-            why = "该证件已用其他姓名登记", "this document is registered under another name"
-            errors.append(place(f"/members/{form.members.index(member)}/name", *why))
+            wrong[person.id] = member
         people[document.index] = person
-    if errors:
-        raise Invalid(errors=errors)
+    if wrong:
+        why = "该证件已用其他姓名登记", "this document is registered under another name"
+        at = {id: f"/members/{form.members.index(member)}/name" for id, member in wrong.items()}
+        raise Invalid(errors=await _where(db, at, *why))
     return [people[document.index] for _, document in members]
 
 
@@ -99,10 +105,16 @@ async def _require_free(db: AsyncSession, people: list[Person]) -> None:
     query = select(Membership.person_id).where(Membership.person_id.in_(ids), Membership.valid_to.is_(None))
     taken = set(await db.scalars(query))
     if taken:
-        why = AlreadyInHousehold.zh, AlreadyInHousehold.en
-        raise AlreadyInHousehold(
-            errors=[place(f"/members/{number}", *why) for number, id in enumerate(ids) if id in taken]
-        )
+        at = {id: f"/members/{number}" for number, id in enumerate(ids) if id in taken}
+        raise AlreadyInHousehold(errors=await _where(db, at, AlreadyInHousehold.zh, AlreadyInHousehold.en))
+
+
+async def _where(db: AsyncSession, at: dict[uuid.UUID, str], zh: str, en: str) -> list[Place]:
+    """To the worker, who has seen the document: which office to ask, and nothing of who it is."""
+    found = await offices.of(db, at)
+    ask = {id: (f"，请联系{office}", f": ask {office}") for id, office in found.items()}
+    told = {id: ask.get(id, ("", "")) for id in at}
+    return [place(pointer, zh + told[id][0], en + told[id][1]) for id, pointer in at.items()]
 
 
 def _marry(db: AsyncSession, form: Form, people: list[Person]) -> None:

@@ -32,7 +32,7 @@ from app.models.results import (
     RiskClass,
     RiskSource,
 )
-from app.services import audit
+from app.services import audit, identity
 from app.services.results.posted import people_of
 from app.services.results.risk import Finding, kept
 from app.services.results.versions import RELEASED
@@ -258,6 +258,8 @@ def _json(number: Decimal | None) -> float | None:
 async def _lines(db: AsyncSession, row: DiagnosticReport) -> list[ResultLine]:
     appointment = (await db.scalars(select(Appointment).where(Appointment.id == row.appointment_id))).one()
     roles = {person: role for role, person in (await people_of(db, appointment)).items()}
+    # A value stays with the id under which it was measured.
+    roles |= {old: roles[person] for old, person in (await identity.former_ids(db, roles)).items()}
     rows = await db.execute(
         select(Observation, ObservationDefinition, ServiceItem)
         .join(ObservationDefinition, ObservationDefinition.code == Observation.code)

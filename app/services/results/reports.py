@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -16,6 +16,7 @@ from app.crypto import same
 from app.db import new_id
 from app.errors import Conflict, Forbidden, Invalid, NotFound, WrongState
 from app.models.appointments import AppliesTo, Appointment, AppointmentStatus
+from app.models.households import Person
 from app.models.results import DiagnosticReport, PartnerMessage, ReportVersion
 from app.services import audit, follow_ups
 from app.services.results import posted, risk
@@ -153,7 +154,9 @@ async def _attended(db: AsyncSession, actor: Actor, report: PostedReport) -> App
 async def _register(
     db: AsyncSession, actor: Actor, report: PostedReport, appointment: Appointment
 ) -> uuid.UUID | None:
-    """The report's row, unless a concurrent twin makes it first: then None, after the twin has committed."""
+    """The report's row, unless a concurrent twin makes it first: then None, after the twin has committed. It belongs
+    to where the person lives by now, who may have moved since the examination."""
+    lives = select(Person.region_code).where(Person.id == appointment.person_id)
     values = {
         "id": new_id(),
         "organization_id": actor.id,
@@ -162,7 +165,7 @@ async def _register(
         "service_id": appointment.service_id,
         "person_id": appointment.person_id,
         "spouse_id": appointment.spouse_id,
-        "region_code": appointment.region_code,
+        "region_code": func.coalesce(lives.scalar_subquery(), appointment.region_code),
         "current_version": report.version,
         "status": report.status,
         "issued_at": report.issued_at,

@@ -24,7 +24,7 @@ from app.models.results import (
     RiskSource,
 )
 from app.models.rules import RuleKind
-from app.services import rules
+from app.services import identity, rules
 from app.services.plain import Body
 
 RANK = {risk: rank for rank, risk in enumerate(RiskClass)}
@@ -167,6 +167,8 @@ async def _measured(
     db: AsyncSession, report_id: uuid.UUID, version: int, people: Mapping[AppliesTo, uuid.UUID]
 ) -> list[Measured]:
     roles = {person: role for role, person in people.items()}
+    # A value stays with the id under which it was measured.
+    roles |= {old: roles[person] for old, person in (await identity.former_ids(db, roles)).items()}
     rows = await db.scalars(
         select(Observation).where(Observation.report_id == report_id, Observation.version == version)
     )

@@ -1,0 +1,51 @@
+"""What becomes of appointments when a family changes."""
+
+import uuid
+from collections.abc import Collection
+
+from sqlalchemy import ColumnElement, or_, select, update
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from app import clock
+from app.access import Actor
+from app.models.appointments import Appointment, AppointmentStatus
+from app.services.appointments import bookings, slots
+
+
+async def call_off_of_person(db: AsyncSession, actor: Actor, person_id: uuid.UUID, *, reason: str) -> None:
+    """Those to come of somebody who died, own and joint."""
+    await _call_off(
+        db, actor, or_(Appointment.person_id == person_id, Appointment.spouse_id == person_id), reason
+    )
+
+
+async def call_off_of_couple(db: AsyncSession, actor: Actor, couple_id: uuid.UUID, *, reason: str) -> None:
+    """Those to come that two people had booked as a couple which is none any more. Each may book anew."""
+    await _call_off(db, actor, Appointment.subject_id == couple_id, reason)
+
+
+async def _call_off(db: AsyncSession, actor: Actor, theirs: ColumnElement[bool], reason: str) -> None:
+    query = select(Appointment).where(
+        theirs, Appointment.status == AppointmentStatus.BOOKED, Appointment.starts_at > clock.now()
+    )
+    for row in list(await db.scalars(query.order_by(Appointment.id).with_for_update())):
+        await bookings.step(db, actor, appointment=row, to=AppointmentStatus.CANCELLED, reason=reason)
+        await slots.free_place(db, row.slot_id)
+
+
+async def hand_over(db: AsyncSession, people: Collection[uuid.UUID], region_code: str) -> None:
+    """The village where these people live now sees the appointments that are still to come."""
+    theirs = (Appointment.person_id.in_(people), Appointment.starts_at > clock.now())
+    await db.execute(
+        update(Appointment)
+        .where(*theirs)
+        .values(region_code=region_code)
+        .execution_options(synchronize_session=False)
+    )
+
+
+async def was_used(db: AsyncSession, subject_id: uuid.UUID) -> bool:
+    """Whether a couple came to an appointment as such."""
+    came = (AppointmentStatus.ARRIVED, AppointmentStatus.FULFILLED)
+    query = select(Appointment.id).where(Appointment.subject_id == subject_id, Appointment.status.in_(came))
+    return await db.scalar(query.limit(1)) is not None

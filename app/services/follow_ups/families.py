@@ -1,0 +1,31 @@
+"""What becomes of follow-ups when a family changes."""
+
+import uuid
+from collections.abc import Collection
+
+from sqlalchemy import select, update
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from app.access import Actor
+from app.models.follow_ups import FollowUp
+from app.services.follow_ups.derivation import event_of
+from app.services.follow_ups.work import LIVE
+
+
+async def live_of(db: AsyncSession, person_id: uuid.UUID) -> list[FollowUp]:
+    """What is still to be done for somebody, locked."""
+    query = select(FollowUp).where(FollowUp.person_id == person_id, FollowUp.status.in_(LIVE))
+    rows = await db.scalars(query.order_by(FollowUp.kind, FollowUp.id).with_for_update())
+    return list(rows)
+
+
+def restate(db: AsyncSession, actor: Actor, rows: Collection[FollowUp]) -> None:
+    """The steps of follow-ups whose status has changed with their person's life."""
+    db.add_all(event_of(actor, row) for row in rows)
+
+
+async def hand_over(db: AsyncSession, people: Collection[uuid.UUID], region_code: str) -> None:
+    """The village where these people live now does what is still to be done."""
+    theirs = (FollowUp.person_id.in_(people), FollowUp.status.in_(LIVE))
+    moved = update(FollowUp).where(*theirs).values(region_code=region_code, version=FollowUp.version + 1)
+    await db.execute(moved.execution_options(synchronize_session=False))
