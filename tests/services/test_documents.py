@@ -49,6 +49,7 @@ def with_check(first: str) -> str:
         (K.RESIDENCE_PERMIT, "83000019900101001"),
         (K.RESIDENCE_PERMIT, "81000019900101001"),
         (K.PERMANENT_RESIDENT, "91184019900101001"),
+        (K.RESIDENCE_PERMIT, "82000019900101001"),
     ],
 )
 def test_every_kind_that_shares_the_form_is_read(kind, first):
@@ -105,3 +106,35 @@ def test_a_passport_needs_birth_date_and_sex_stated():
 
 def test_the_same_digits_in_two_kinds_are_two_documents():
     assert documents.read(K.PASSPORT, "E12345678").index != documents.read(K.OFFICER, "E12345678").index
+
+
+def test_an_old_permanent_resident_card_carries_neither_birth_date_nor_sex():
+    card = documents.read(K.PERMANENT_RESIDENT, "usa110012345678")
+    assert (card.number, card.birth_date, card.sex) == ("USA110012345678", None, None)
+    for wrong in ("USA11001234567", "US1100123456789", "USA1100123456789"):
+        with pytest.raises(documents.DocumentNotValid):
+            documents.read(K.PERMANENT_RESIDENT, wrong)
+
+
+@pytest.mark.parametrize(
+    ("kind", "number"),
+    [(K.OFFICER, "军字第1234567号"), (K.HOUSEHOLD_BOOK, "640104-000123"), (K.PASSPORT, "ＥＡ1234567")],
+)
+def test_other_typed_documents_are_taken_as_written(kind, number):
+    document = documents.read(kind, number)
+    assert (document.kind, document.birth_date, document.sex) == (kind, None, None)
+
+
+def test_a_15_digit_number_gets_century_and_check_character():
+    assert documents.upgrade("610104620927690") == "610104196209276908"
+    assert documents.upgrade(" 610104 620927 690") == "610104196209276908"
+    for wrong in ("61010462092769", "6101046209276900", "61010462092769X"):
+        with pytest.raises(documents.DocumentNotValid):
+            documents.upgrade(wrong)
+
+
+@given(st.dates(date(1900, 1, 1), date(1999, 12, 31)), st.integers(0, 999))
+def test_an_upgraded_number_is_one_of_the_same_birth_date_and_sex(born, sequence):
+    number = documents.upgrade(f"640104{born:%y%m%d}{sequence:03}")
+    document = documents.read(K.RESIDENT_ID, number)
+    assert (document.birth_date, document.sex) == (born, Sex.MALE if sequence % 2 else Sex.FEMALE)

@@ -1,0 +1,1 @@
+"""People registered twice: suspected, dismissed or merged; merges of people and households, and their undoing."""

@@ -1,0 +1,83 @@
+"""What has to be settled before two people or households can be one."""
+
+import uuid
+from collections.abc import Iterable
+
+from sqlalchemy import func, select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from app.errors import Conflict
+from app.models.households import Household, Person
+from app.models.identity import ResidentAccount
+from app.models.moves import Move, MoveStatus
+
+OBSTACLES: dict[str, tuple[str, str]] = {
+    "sex": ("两人性别不同，请先更正", "Of different sexes: correct one first"),
+    "death": ("一人已登记死亡，请先核实并统一", "One is recorded as deceased: settle that first"),
+    "erasure": ("其中一人正在注销或已注销", "One is being erased, or was"),
+    "accounts": ("两人各绑定了一个微信，请先解除其中一个", "Both are bound to an account: release one"),
+    "marriage": (
+        "两人登记的配偶不同，请先核实婚姻",
+        "They have different spouses: settle the marriages first",
+    ),
+    "head": (
+        "被合并的人是另一户的户主且该户还有成员，请先合并家庭或变更户主",
+        "The other heads a household with more members: merge the households, or change its head",
+    ),
+    "appointments": (
+        "两人同一周期内预约了同一服务，请先取消其中一个",
+        "Both have the same service booked in one cycle: cancel one",
+    ),
+    "open_requests": (
+        "两人（户）有同类的未办结申请，请先办结",
+        "Both have an open request of one kind: decide one first",
+    ),
+    "move": ("有未办结的迁移，请先办结", "A move is under way: decide it first"),
+    "region": (
+        "两户不在同一村（社区），请先办理迁移",
+        "The households are in different villages: move one first",
+    ),
+}
+
+
+class MergeBlocked(Conflict):
+    """Says what to settle first, by code."""
+
+    zh, en = "合并前须先处理有冲突的登记", "Something has to be settled before the merge"
+    do_zh, do_en = "请按 settle 中列出的事项逐一处理后再合并", "Settle what is listed in settle, then merge"
+
+    def __init__(self, *codes: str) -> None:
+        super().__init__(
+            settle=[
+                {"code": code, "zh": OBSTACLES[code][0], "en": OBSTACLES[code][1]}
+                for code in codes or ("accounts",)
+            ]
+        )
+
+
+async def of_people(db: AsyncSession, kept: Person, lost: Person) -> list[str]:
+    """Of two people, both held."""
+    found = []
+    if kept.sex is not lost.sex:
+        found.append("sex")
+    if (kept.died_on is None) != (lost.died_on is None):
+        found.append("death")
+    if any(person.restricted_at or person.erased_at for person in (kept, lost)):
+        found.append("erasure")
+    bound = select(func.count()).where(ResidentAccount.person_id.in_([kept.id, lost.id]))
+    if (await db.scalar(bound) or 0) > 1:
+        found.append("accounts")
+    return found
+
+
+async def of_households(db: AsyncSession, kept: Household, lost: Household) -> list[str]:
+    found = [] if kept.region_code == lost.region_code else ["region"]
+    return found + await of_moves(db, [kept.id, lost.id])
+
+
+async def of_moves(db: AsyncSession, homes: Iterable[uuid.UUID]) -> list[str]:
+    """A move under way names the members that it is about."""
+    ids = list(homes)
+    places = Move.household_id.in_(ids) | Move.to_household_id.in_(ids)
+    under_way = select(Move.id).where(places, Move.status == MoveStatus.PROPOSED)
+    return ["move"] if await db.scalar(under_way.limit(1)) else []
