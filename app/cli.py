@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Annotated, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import httpx
 import pyotp
@@ -19,6 +19,7 @@ from asyncpg import PostgresError
 from pydantic import ValidationError
 from rich.console import Console
 from rich.markup import escape
+from rich.progress import Progress
 from rich.table import Table
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -28,7 +29,7 @@ from app import journey as story
 from app.access import Actor
 from app.models.identity import STAFF_ROLES, Role
 from app.models.partners import Algorithm
-from app.services import partners, reference_data, staff
+from app.services import imports, partners, reference_data, regions, staff
 from app.settings import complaints, settings
 
 # The embedded server's folder library warns about desktop sessions.
@@ -37,9 +38,11 @@ warnings.filterwarnings("ignore", message=".*XDG_RUNTIME_DIR.*")
 cli = typer.Typer(help="暖心 Nuanxin: the backend of a family planning association.", no_args_is_help=True)
 staff_cli = typer.Typer(help="Workers' accounts.", no_args_is_help=True)
 partner_cli = typer.Typer(help="Partner hospitals.", no_args_is_help=True)
+regions_cli = typer.Typer(help="Villages, and changes of boundaries.", no_args_is_help=True)
 openapi_cli = typer.Typer(help="The contracts of the four doors.", no_args_is_help=True)
 cli.add_typer(staff_cli, name="staff")
 cli.add_typer(partner_cli, name="partner")
+cli.add_typer(regions_cli, name="regions")
 cli.add_typer(openapi_cli, name="openapi")
 # Long lines stay whole: what is printed here gets copied.
 console = Console(soft_wrap=True)
@@ -210,6 +213,84 @@ def partner_create(name: str, region_code: str, algorithm: Algorithm = Algorithm
         )
     )
     console.print(f"key    {key.id}\nsecret [bold]{key.secret}[/]", highlight=False)
+
+
+TableFile = Annotated[
+    Path, typer.Argument(exists=True, dir_okay=False, help="A csv table, UTF-8 or GB18030.")
+]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Look only.")]
+
+
+@cli.command(name="import")
+def run_import(
+    file: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="A list, xlsx or csv.")],
+    worker: Annotated[str, typer.Option("--as", help="Username of the worker who answers for it.")],
+    commit: Annotated[
+        bool, typer.Option("--commit", help="Take in what is ready; without it: look only.")
+    ] = False,
+) -> None:
+    """Import a list of families: every line gets a verdict; with --commit the good ones enter the registry."""
+
+    async def run() -> dict[str, Any]:
+        engine = db.connect(settings(), database_url())
+        try:
+            with Progress(console=console) as shown:
+                bar = shown.add_task(file.name, total=None)
+                return await imports.bring_in(
+                    file,
+                    worker,
+                    commit=commit,
+                    told=lambda done, total: shown.update(bar, completed=done, total=total),
+                )
+        finally:
+            await engine.dispose()
+
+    in_transaction(schema.require_head)
+    batch = asyncio.run(run())
+    console.print(f"import    {batch['id']}\nstatus    {batch['status']}", highlight=False)
+    for verdict, count in batch["counts"].items():
+        console.print(f"{verdict:<10}{count}", highlight=False)
+    for notice in batch["problem"]:
+        console.print(f"  {escape(notice.get('en') or notice['zh'])}", highlight=False)
+    if batch["status"] == "failed":
+        raise typer.Exit(1)
+
+
+@regions_cli.command("import")
+def regions_import(file: TableFile, dry_run: DryRun = False) -> None:
+    """Import villages from the statistics bureau's table: all of it or nothing."""
+    data, actor = file.read_bytes(), Actor.system("cli")
+    with Progress(console=console) as shown:
+        bar = shown.add_task("Villages", total=None)
+        plan = in_transaction(
+            lambda session: regions.load_villages(
+                session,
+                actor,
+                data,
+                dry_run=dry_run,
+                progress=lambda done, total: shown.update(bar, completed=done, total=total),
+            )
+        )
+        shown.update(bar, completed=1, total=1)
+    for kind, found in (("added", plan.added), ("renamed", plan.renamed), ("ended", plan.ended)):
+        console.print(f"{kind:<10}{len(found)}", highlight=False)
+    console.print(f"unchanged {plan.unchanged}\nskipped   {plan.skipped}", highlight=False)
+    console.print("Nothing was changed: a dry run." if dry_run else "Done.")
+
+
+@regions_cli.command("succeed")
+def regions_succeed(file: TableFile, dry_run: DryRun = False) -> None:
+    """State changes of boundaries from a table, and carry out those whose day has come."""
+    data, actor = file.read_bytes(), Actor.system("cli")
+
+    async def carry_out(session: AsyncSession) -> tuple[int, int, int]:
+        stated, known = await regions.record_file(session, actor, data, dry_run=dry_run)
+        return stated, known, 0 if dry_run else await regions.apply_due(session, actor)
+
+    with console.status("Moving everybody to the new divisions …"):
+        stated, known, applied = in_transaction(carry_out)
+    console.print(f"stated    {stated}\nknown     {known}\nin effect {applied}", highlight=False)
+    console.print("Nothing was changed: a dry run." if dry_run else "Done.")
 
 
 @openapi_cli.command("export")

@@ -19,7 +19,9 @@ from app.settings import Settings, settings
 log = logging.getLogger("nuanxin.http")
 # Enough for every form; only the bodies listed here may be as large as the setting allows.
 SMALL_BODY = 256 * 1024
-LARGE_BODIES = {"/partner/v1/reports"}
+LARGE_BODIES = {"/partner/v1/reports", "/staff/v1/regions/import"}
+# Written to disk while they come in, never held in memory.
+UPLOADS = {"/staff/v1/imports"}
 REQUESTS = Counter("nuanxin_requests", "Requests answered", ("method", "route", "status"))
 SECONDS = Histogram("nuanxin_request_seconds", "Time to answer", ("method", "route"))
 
@@ -90,7 +92,7 @@ class Frame:
 
     def __init__(self, app: ASGIApp, settings: Settings) -> None:
         self.app = app
-        self.limit = settings.max_body_bytes
+        self.limit, self.upload_limit = settings.max_body_bytes, settings.upload_limit
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -123,6 +125,7 @@ class Frame:
     def _limited(self, scope: Scope, receive: Receive) -> Receive:
         declared = next((value for name, value in scope["headers"] if name == b"content-length"), b"0")
         limit = self.limit if scope["path"] in LARGE_BODIES else min(SMALL_BODY, self.limit)
+        limit = self.upload_limit if scope["path"] in UPLOADS else limit
         read = int(declared) if declared.isdigit() and int(declared) > limit else 0
 
         async def limited() -> Message:

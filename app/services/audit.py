@@ -4,7 +4,7 @@ import uuid
 from collections.abc import Iterable
 from typing import Any
 
-from sqlalchemy import insert, select
+from sqlalchemy import Select, func, insert, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app import clock
@@ -12,6 +12,7 @@ from app.access import Actor, own_person, region_bounds
 from app.errors import Forbidden
 from app.logs import request_id
 from app.models.audit import AuditEvent
+from app.models.households import Person
 from app.models.identity import Role
 from app.models.partners import Organization
 from app.models.regions import Region
@@ -49,6 +50,13 @@ async def record(
     await db.execute(insert(AuditEvent), [event | {"person_id": person} for person in files])
 
 
+def _files(person_id: Any) -> Select[uuid.UUID]:
+    """Of somebody who was merged with another, both files: the trail itself is never changed."""
+    own = select(func.coalesce(Person.merged_into, Person.id)).where(Person.id == person_id)
+    kept = own.scalar_subquery()
+    return select(Person.id).where(or_(Person.id == person_id, Person.id == kept, Person.merged_into == kept))
+
+
 async def own_file(db: AsyncSession, actor: Actor, *, before: int | None, limit: int) -> list[dict[str, Any]]:
     """Who did or saw what in the resident's own file, newest first (PIPL arts. 44, 45): a hospital by its name, a
     worker by the region's, oneself apart from others."""
@@ -57,7 +65,7 @@ async def own_file(db: AsyncSession, actor: Actor, *, before: int | None, limit:
         .outerjoin(Organization, Organization.id == AuditEvent.actor_id)
         .outerjoin(StaffAccount, StaffAccount.id == AuditEvent.actor_id)
         .outerjoin(Region, Region.code == StaffAccount.region_code)
-        .where(AuditEvent.person_id == own_person(actor))
+        .where(AuditEvent.person_id.in_(_files(own_person(actor))))
     )
     if before is not None:
         query = query.where(AuditEvent.id < before)
@@ -83,7 +91,8 @@ async def trail(
         raise TrailOfWholeAssociation
     query = select(AuditEvent)
     if person_id is not None:
-        query = query.where(AuditEvent.person_id == person_id)
+        files = {person_id, *await db.scalars(_files(person_id))}
+        query = query.where(AuditEvent.person_id.in_(files))
     if actor_id is not None:
         query = query.where(AuditEvent.actor_id == actor_id)
     if before is not None:

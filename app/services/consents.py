@@ -52,7 +52,7 @@ async def give(
         if notice.retired_at is not None:
             raise NoticeRetired
         if subject != own:
-            await _require_guardian(db, actor, own, subject)
+            await require_guardian(db, actor, own, subject)
         else:
             await _end_guardians(db, own, notice_id)
         values = {
@@ -72,7 +72,8 @@ async def _end_guardians(db: AsyncSession, own: uuid.UUID, notice_id: uuid.UUID)
     await db.execute(ended.values(withdrawn_at=clock.now()))
 
 
-async def _require_guardian(db: AsyncSession, actor: Actor, own: uuid.UUID, child_id: uuid.UUID) -> None:
+async def require_guardian(db: AsyncSession, actor: Actor, own: uuid.UUID, child_id: uuid.UUID) -> None:
+    """A parent of the own household decides for a child under 14 (PIPL art. 31)."""
     child = await fetch(db, actor, Person, child_id)
     roles = dict(
         (
@@ -101,6 +102,23 @@ async def history(db: AsyncSession, actor: Actor) -> list[Consent]:
     """Everything given and withdrawn by or for the resident, newest first."""
     query = select(Consent).where(visible(actor, Consent)).order_by(Consent.given_at.desc(), Consent.id)
     return list(await db.scalars(query.limit(200)))
+
+
+async def history_with_notices(db: AsyncSession, actor: Actor) -> list[dict[str, Any]]:
+    """The same with the notice of each, in the version that was shown: what exactly was agreed to."""
+    given = await history(db, actor)
+    ids = {consent.notice_id for consent in given}
+    shown = {row.id: row for row in await db.scalars(select(ConsentNotice).where(ConsentNotice.id.in_(ids)))}
+    return [
+        {
+            "id": row.id, "person_id": row.person_id, "notice_id": row.notice_id, "guardian_id": row.guardian_id,
+            "given_at": row.given_at, "withdrawn_at": row.withdrawn_at, "purpose": notice.purpose,
+            "notice_version": notice.version, "title_zh": notice.title_zh, "title_en": notice.title_en,
+            "published_at": notice.published_at, "retired_at": notice.retired_at,
+        }
+        for row in given
+        for notice in [shown[row.notice_id]]
+    ]  # fmt: skip
 
 
 def _live() -> ColumnElement[bool]:

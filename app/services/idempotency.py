@@ -2,8 +2,9 @@
 
 import uuid
 from dataclasses import dataclass
+from datetime import datetime
 
-from sqlalchemy import select
+from sqlalchemy import delete, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -56,3 +57,8 @@ async def check(db: AsyncSession, actor: Actor, key: Key) -> None:
         raise IdempotencyKeyTaken
     if not same(known.fingerprint, key.fingerprint):
         raise IdempotencyKeyReused
+
+
+async def purge(db: AsyncSession, *, before: datetime) -> None:
+    """Nobody repeats a request after so long; the row that it made stays."""
+    await db.execute(delete(IdempotencyKey).where(IdempotencyKey.created_at < before))

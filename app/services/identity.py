@@ -1,12 +1,15 @@
 """Residents: sign-in through WeChat, binding an account to a person, one's own file."""
 
 import uuid
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import date, timedelta
+from typing import Any
 
-from sqlalchemy import func, select, update
+from sqlalchemy import ColumnElement, Select, Text, func, literal_column, or_, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import aliased
 
 from app import clock, tokens
 from app.access import Actor, fetch, own_person
@@ -22,6 +25,7 @@ from app.services import audit, documents, sign_ins, wechat_token
 
 DOOR = CITIZEN_DOOR
 REFUSALS, REFUSALS_WITHIN = 5, timedelta(hours=24)
+BIND_REFUSED = literal_column("'bind_refused'", Text)  # in the statement itself: its index has this condition
 
 
 class BindingRefused(Conflict, constraint="uq_resident_account_person_id"):
@@ -91,7 +95,7 @@ async def bind(actor: Actor, *, claimed: Identity) -> Person:
         account = await _account(db, actor)
         if account.person_id is not None:
             raise AccountAlreadyBound
-        await _require_patience(db, actor)
+        await require_patience(db, actor, BIND_REFUSED)
         person, new = await register_person(
             db, name=claimed.name, document=document, birth_date=born, sex=sex
         )
@@ -114,11 +118,11 @@ async def _account(db: AsyncSession, actor: Actor) -> ResidentAccount:
     return account
 
 
-async def _require_patience(db: AsyncSession, actor: Actor) -> None:
+async def require_patience(db: AsyncSession, actor: Actor, missed: ColumnElement[str]) -> None:
     """Whoever tries out names and numbers may do so five times a day. The account is locked meanwhile."""
     refused = select(func.count()).where(
         AuditEvent.actor_id == actor.account_id,
-        AuditEvent.action == "bind_refused",
+        AuditEvent.action == missed,
         AuditEvent.at > clock.now() - REFUSALS_WITHIN,
     )
     if (await db.scalar(refused) or 0) >= REFUSALS:
@@ -162,7 +166,10 @@ async def release_binding(
 ) -> None:
     """For a changed phone or a binding by somebody else: the worker has seen the document, and puts on file the
     phone with which the person can bind again."""
-    person = await fetch(db, actor, Person, person_id, lock=True)
+    await put_phone(db, actor, await fetch(db, actor, Person, person_id, lock=True), phone, purpose=purpose)
+
+
+async def put_phone(db: AsyncSession, actor: Actor, person: Person, phone: str, *, purpose: str) -> None:
     set_phone(person, phone)
     await audit.record(db, actor, "set_phone", "person", person.id, people=[person.id], purpose=purpose)
     await release(db, actor, person, purpose=purpose)
@@ -185,7 +192,47 @@ async def register_person(
     )
     found = await db.scalars(select(Person).where(Person.document_index == document.index).with_for_update())
     known = found.one()
+    if known.merged_into is not None:
+        kept = await db.scalars(select(Person).where(Person.id == known.merged_into).with_for_update())
+        known = kept.one()
     return known, known.id == person.id
+
+
+async def hold(db: AsyncSession, held: Iterable[documents.Document]) -> None:
+    """Locks those who are known by these documents, in the order of their ids like everybody who locks people."""
+    indexes = [document.index for document in held]
+    ids = select(func.coalesce(Person.merged_into, Person.id)).where(Person.document_index.in_(indexes))
+    theirs = or_(Person.document_index.in_(indexes), Person.id.in_(ids.scalar_subquery()))
+    await db.execute(select(Person.id).where(theirs).order_by(Person.id).with_for_update())
+
+
+def bears(document: documents.Document) -> ColumnElement[bool]:
+    """Whose document this is, as a condition on Person: of two who were merged the one who is kept."""
+    written = aliased(Person)
+    holder = select(func.coalesce(written.merged_into, written.id))
+    return Person.id == holder.where(written.document_index == document.index).scalar_subquery()
+
+
+async def holders(db: AsyncSession, indexes: Iterable[bytes]) -> dict[bytes, Person]:
+    """Who is known by each document. The document of somebody who was merged into another is the other's."""
+    written = aliased(Person)
+    query = (
+        select(written.document_index, Person)
+        .join(Person, Person.id == func.coalesce(written.merged_into, written.id))
+        .where(written.document_index.in_(set(indexes)))
+    )
+    return dict((await db.execute(query)).all())
+
+
+def known_as(person_id: Any) -> Select[uuid.UUID]:
+    """All ids under which somebody was ever registered: what is written once and never changed keeps the old one."""
+    return select(Person.id).where(or_(Person.id == person_id, Person.merged_into == person_id))
+
+
+async def former_ids(db: AsyncSession, ids: Iterable[uuid.UUID]) -> dict[uuid.UUID, uuid.UUID]:
+    """Who was merged into one of these, and into whom."""
+    query = select(Person.id, Person.merged_into).where(Person.merged_into.in_(list(ids)))
+    return {lost: kept for lost, kept in await db.execute(query) if kept is not None}
 
 
 async def own(db: AsyncSession, actor: Actor) -> Person:

@@ -18,6 +18,8 @@ from app.models.consents import ConsentNotice
 from app.models.households import CategoryDefinition
 from app.models.regions import Region
 from app.models.rules import RuleVersion
+from app.models.surveys import SurveyTemplate
+from app.services.surveys.templates import NewTemplate
 from app.settings import ROOT, settings
 
 DATA = ROOT / "app" / "data"
@@ -35,6 +37,7 @@ async def load(db: AsyncSession) -> None:
     await load_notices(db)
     await load_rules(db)
     await load_services(db)
+    await load_surveys(db)
 
 
 async def _add(db: AsyncSession, model: type[Base], rows: list[dict[str, Any]]) -> None:
@@ -114,3 +117,13 @@ async def _load_item(db: AsyncSession, service: HealthcareService, item: dict[st
         codes = [{"code": code, **wordings[code]} for code in observation.get("codes", [])]
         values = {"applies_to": item["applies_to"], "unit": None, **observation, "codes": codes}
         db.add(ObservationDefinition(service_item_id=row.id, **values))
+
+
+async def load_surveys(db: AsyncSession) -> None:
+    """For the association's whole region, where no questionnaire of this code was ever published."""
+    for file in sorted((DATA / "surveys").glob("*.json")):
+        survey = NewTemplate.model_validate(read(f"surveys/{file.name}"))
+        if not await db.scalar(select(SurveyTemplate.id).where(SurveyTemplate.code == survey.code).limit(1)):
+            made = {"id": new_id(), "version": 1, "published_at": clock.now()}
+            made["region_code"] = settings().region_code
+            db.add(SurveyTemplate(**survey.model_dump(mode="json"), **made))

@@ -2,8 +2,9 @@
 
 import uuid
 from dataclasses import dataclass
+from datetime import datetime
 
-from sqlalchemy import select, update
+from sqlalchemy import delete, func, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app import clock, tokens
@@ -104,3 +105,9 @@ async def revoke_all(
     )
     entity = "staff_account" if door == STAFF_DOOR else "resident_account"
     await audit.record(db, actor, "revoke_all", entity, account_id)
+
+
+async def purge(db: AsyncSession, *, before: datetime) -> None:
+    """Those that ended before then."""
+    ended = func.least(SignIn.expires_at, SignIn.revoked_at)  # of PostgreSQL: without the nulls
+    await db.execute(delete(SignIn).where(ended < before))

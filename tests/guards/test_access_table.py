@@ -18,8 +18,11 @@ OPEN: dict[str, set[str]] = {
     CITIZEN: {"POST /sign-in", "POST /refresh"},
     STAFF: {"POST /sign-in", "POST /refresh", "POST /enrolment/begin", "POST /enrolment/confirm"},
     PARTNER: set(),
-    PUBLIC: {"GET /regions", "GET /regions/{code}", "GET /services", "GET /categories", "GET /problems"},
-}
+    PUBLIC: {
+        "GET /regions", "GET /regions/{code}", "GET /stations", "GET /stations/nearest", "GET /stations/{id}",
+        "GET /services", "GET /categories", "GET /problems",
+    },
+}  # fmt: skip
 
 
 def verdict(permission: str | None, role: Role) -> str:

@@ -13,6 +13,13 @@ from app import clock, db, demo, tokens
 from app.journey import couple
 from app.models.appointments import Appointment
 from app.models.audit import AuditEvent
+from tests.guards.audit_corrections import the_corrections
+from tests.guards.audit_duplicates import the_duplicates
+from tests.guards.audit_imports import the_imports
+from tests.guards.audit_life_events import the_life_events
+from tests.guards.audit_regions import the_regions
+from tests.guards.audit_search import the_search
+from tests.guards.audit_surveys import the_surveys
 from tests.guards.cast import ROLES, endpoints
 from tests.guards.playing import Played, Watched, at, play
 
@@ -184,6 +191,13 @@ async def test_every_change_leaves_a_trace_with_its_request(
         await the_follow_up(story)
         await the_office(story)
         await the_hospital(story)
+        await the_corrections(story, session)
+        await the_duplicates(story, session)
+        await the_imports(story, session)
+        await the_life_events(story)
+        await the_regions(story, session)
+        await the_search(story)
+        await the_surveys(story, session)
         await the_lost_phone(story)
     changes = [one for one in watched.answered if one.method != "GET" and 200 <= one.status < 300]
     # The same report once more is answered 200 and changes nothing.

@@ -29,6 +29,7 @@ APPEND_ONLY = (
     "appointment_event",
     "household_event",
     "follow_up_event",
+    "life_event",
     "report_version",
     "observation",
     "risk_assessment",
@@ -141,7 +142,7 @@ async def test_an_append_only_table_refuses_every_change(table: str, rolled_back
     )
     blank = {
         "uuid": "gen_random_uuid()", "timestamp with time zone": "now()", "bigint": "1", "bytea": "''",
-        "boolean": "false", "jsonb": "'{}'",
+        "boolean": "false", "jsonb": "'{}'", "date": "current_date",
     }  # fmt: skip
     checks = await connection.fetch(
         "SELECT pg_get_constraintdef(oid) AS text FROM pg_constraint WHERE contype = 'c' AND conrelid = $1::regclass",

@@ -32,7 +32,7 @@ class ReviseHousehold(Body):
                     "relation": "head",
                     "name": "李建国",
                     "phone": "13900000002",
-                    "document_number": "440524199001010015",
+                    "document_number": "440524199001010018",
                     "hukou_region_code": "640104001000",
                     "hukou_type": "urban",
                     "resident_since": "2020-01-01",
@@ -101,12 +101,35 @@ class EventView(View):
     note: Annotated[str | None, Field(description="Returned: the pointers of the marked fields")]
 
 
+class FamilyTypeFacts(View):
+    """What the rule looked at, each as so many members."""
+
+    members: int
+    minors: int
+    elders: int
+    wives_of_childbearing_age: int
+    heads_from_elsewhere: int
+
+
+class FamilyTypeBasis(View):
+    """Why a household is of its type. `verdict` is the rule's, with its clause; `reason` that of a worker who
+    decided otherwise."""
+
+    by_rule: bool
+    verdict: FamilyType
+    clause_zh: str
+    clause_en: str
+    facts: FamilyTypeFacts
+    reason: str | None
+
+
 class HouseholdDetail(View):
     id: uuid.UUID
     number: int
     status: HouseholdStatus
     region_code: str
     family_type: FamilyType | None
+    family_type_basis: FamilyTypeBasis | None = Field(description="Of an active household")
     address: str | None
     version: int
     marks: list[dict[str, Any]]
