@@ -7,7 +7,7 @@ from pathlib import Path
 
 from app.settings import ROOT
 
-ENDS = re.compile(r"\.(commit|rollback)\(")
+ENDS = re.compile(r"\b(db|own|session|connection)\.(commit|rollback)\(")
 REASON = "gives the connection back"
 
 
