@@ -6,21 +6,24 @@ from datetime import date
 from typing import Any
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import select, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app import db, errors
+from app import clock, db, errors
 from app.access import Actor, fetch
 from app.db import new_id
 from app.errors import Invalid, NotFound, StaleVersion, WrongState
-from app.models.appointments import AppointmentStatus
+from app.models.appointments import Appointment, AppointmentStatus, Qualification
 from app.models.follow_ups import FollowUp
 from app.models.households import Household, HouseholdEvent, HouseholdStatus, Person, Relation, Sex
 from app.models.moves import Move, MoveStatus
-from app.services import moves
+from app.models.regions import Region
+from app.services import eligibility, moves
+from app.services.appointments import bookings
 from app.services.households import belonging
 from app.services.idempotency import Key
 from app.services.moves.relocation import MoveOutdated
+from app.services.results import reading
 from tests.factories import appointments as given
 from tests.factories.appointments import Spouses
 from tests.factories.families import (
@@ -29,9 +32,11 @@ from tests.factories.families import (
     NEXT_TOWN,
     TOWN,
     WEST,
+    annulled,
     belongs,
     family,
     happens,
+    newcomer,
     relations,
     single,
     village_worker,
@@ -109,7 +114,6 @@ async def test_one_village_proposes_the_other_accepts_and_everything_changes_han
     assert (step.note, step.happened_on) == ("东村 → 西村", date(2026, 8, 15))
     with pytest.raises(NotFound):
         await fetch(session, east, Household, home.household.id)
-    assert (await moves.view(session, await fetch(session, east, Move, move.id))).head == "王*军"
 
 
 async def test_where_both_villages_are_the_officers_it_happens_at_once(session: AsyncSession) -> None:
@@ -336,6 +340,177 @@ async def test_moves_are_listed_for_both_villages(session: AsyncSession) -> None
     assert await moves.listing(session, east, status=MoveStatus.ACCEPTED, before=None, limit=10) == []
 
 
+async def test_what_is_the_household_s_own_is_told_to_the_village_where_it_is(session: AsyncSession) -> None:
+    home = await family(session)
+    east, west = await village_worker(session, EAST), await village_worker(session, WEST)
+
+    async def told(worker: Actor) -> tuple[str | None, int | None, bool]:
+        [row] = await moves.listing(session, worker, status=None, before=None, limit=1)
+        return row.head, row.persons, row.household_number is not None
+
+    nothing, everything = (None, None, False), ("王*军", 2, True)
+    asked = await ask(session, west, home.wife)
+    assert (await told(west), await told(east)) == (nothing, everything), "before the other village agrees"
+    await moves.decline(session, east, id=asked.id, version=asked.version, reason="未搬走")
+    assert (await told(west), await told(east)) == (nothing, everything)
+    offered = await propose(session, east, home.household)
+    assert (await told(west), await told(east)) == (everything, everything), "west has to decide about it"
+    await moves.accept(session, west, id=offered.id, version=offered.version)
+    assert (await told(west), await told(east)) == (everything, nothing), "not east's any more"
+
+
+async def test_a_joint_report_stays_where_the_other_of_the_two_is(session: AsyncSession) -> None:
+    home = await family(session)
+    east, west = await village_worker(session, EAST), await village_worker(session, WEST)
+    officer = await given.worker(session, TOWN)
+    joint = await given.attended(session, spouses=home, region_code=EAST)
+    report = await post(session, joint, body(joint))
+    await happens(session, east, home.household.id, "divorce", person_id=home.wife.id)
+    await propose(
+        session, officer, home.household, members=[{"person_id": home.wife.id, "relation": "head"}]
+    )  # fmt: skip
+    with pytest.raises(NotFound):  # it would read the values of the former husband
+        await reading.sheet(session, west, report_id=report.report_id, purpose="x")
+    await reading.sheet(session, east, report_id=report.report_id, purpose="x")
+    await session.refresh(home.household)
+    await propose(session, officer, home.household)
+    await reading.sheet(session, west, report_id=report.report_id, purpose="x")
+
+
+async def test_only_the_village_that_they_stay_in_says_who_heads_those_who_stay(
+    session: AsyncSession,
+) -> None:
+    home, son = await with_children(session)
+    east, west = await village_worker(session, EAST), await village_worker(session, WEST)
+    row, head, wife = home.household, home.husband.id, home.wife.id
+    alone: dict[str, Any] = {"members": [{"person_id": head, "relation": "head"}]}
+    for wrong, problem in (
+        (alone, belonging.NewHeadNeeded),
+        (alone | {"head_id": head}, Invalid),
+        (alone | {"head_id": new_id()}, Invalid),
+        ({"head_id": wife}, Invalid),
+    ):
+        with pytest.raises(problem):
+            await propose(session, east, row, **wrong)
+    go = [{"person_id": son.id, "relation": "head"}]
+    move = await propose(session, east, row, members=go, head_id=wife)
+    with pytest.raises(Invalid):
+        await moves.accept(session, west, id=move.id, version=move.version, head_id=wife)
+    await moves.accept(session, west, id=move.id, version=move.version)
+    assert await relations(session, row.id) == {head: "head", wife: "spouse"}, "the head has stayed"
+
+
+async def test_the_village_that_they_stay_in_names_the_head_when_it_agrees(session: AsyncSession) -> None:
+    home, son = await with_children(session)
+    east, west = await village_worker(session, EAST), await village_worker(session, WEST)
+    asked = await ask(session, west, home.husband, alone=True)
+    with pytest.raises(belonging.NewHeadNeeded):
+        await moves.accept(session, east, id=asked.id, version=asked.version)
+    with pytest.raises(Invalid):
+        await moves.accept(session, east, id=asked.id, version=asked.version, head_id=new_id())
+    await moves.accept(session, east, id=asked.id, version=asked.version, head_id=son.id)
+    assert await relations(session, home.household.id) == {son.id: "head", home.wife.id: "parent"}
+
+
+async def test_who_became_the_head_meanwhile_does_not_leave_without_a_new_one(session: AsyncSession) -> None:
+    home, son = await with_children(session)
+    east, west = await village_worker(session, EAST), await village_worker(session, WEST)
+    going = [{"person_id": son.id, "relation": "head"}]
+    move = await propose(session, east, home.household, members=going)
+    await happens(session, east, home.household.id, "head_changed", "2026-09-01", head_id=son.id)
+    with pytest.raises(MoveOutdated):
+        await moves.accept(session, west, id=move.id, version=move.version)
+
+
+async def test_spouse_of_the_head_is_who_is_married_to_the_head_when_the_move_is_accepted(
+    session: AsyncSession,
+) -> None:
+    await villages(session)
+    officer, far = await given.worker(session, TOWN), await village_worker(session, FAR)
+    row, groom = await single(session, "赵强", Sex.MALE)
+    _, bride = await single(session, "钱多多", Sex.FEMALE, FAR)
+    spouse = {"document_kind": "passport", "document_number": bride.document_number}
+    married = await happens(
+        session, officer, row.id, "marriage", person_id=groom.id,
+        spouse=newcomer("钱多多", born="1995-06-01", **spouse),
+    )  # fmt: skip
+    await annulled(session, officer, married)
+    move = (await session.scalars(select(Move))).one()
+    await moves.accept(session, far, id=move.id, version=move.version)
+    assert await relations(session, row.id) == {groom.id: "head", bride.id: "other"}
+
+
+async def test_a_head_has_one_spouse(session: AsyncSession) -> None:
+    home, officer = await family(session), await given.worker(session, TOWN)
+    hers, other = await single(session, "钱多多", Sex.FEMALE)
+    join = {"address": None, "to_household_id": home.household.id, "to_region_code": EAST}
+    going = [{"person_id": other.id, "relation": "spouse"}]
+    await propose(session, officer, hers, members=going, **join)
+    assert sorted((await relations(session, home.household.id)).values()) == ["head", "other", "spouse"]
+
+
+async def test_who_is_restricted_is_not_listed_as_away(session: AsyncSession) -> None:
+    await villages(session)
+    _, away = await single(session, "孙悦", Sex.FEMALE, NEXT_COUNTY_TOWN)
+    officer = await given.worker(session, TOWN)
+    assert len(await moves.people_away(session, officer, after=None, limit=10)) == 1
+    away.restricted_at = clock.now()
+    await session.flush()
+    assert await moves.people_away(session, officer, after=None, limit=10) == []
+
+
+async def test_nobody_moves_into_a_division_that_ended_meanwhile(session: AsyncSession) -> None:
+    home = await family(session)
+    east, west = await village_worker(session, EAST), await village_worker(session, WEST)
+    move = await propose(session, east, home.household)
+    (await session.get_one(Region, WEST)).valid_to = clock.today()
+    await session.flush()
+    with pytest.raises(MoveOutdated):
+        await moves.accept(session, west, id=move.id, version=move.version)
+
+
+async def test_a_place_of_the_association_is_moved_to_and_not_out_to(session: AsyncSession) -> None:
+    home, east = await family(session), await village_worker(session, EAST)
+    row, left = home.household, date(2026, 8, 1)
+    with pytest.raises(Invalid) as refused:
+        await moves.move_out(
+            session, east, id=row.id, version=row.version, left_on=left, to_region_code=NEXT_COUNTY_TOWN
+        )
+    assert [error["pointer"] for error in refused.value.errors or []] == ["/to_region_code"]
+
+
+async def test_one_member_leaves_the_association_alone_and_comes_back(session: AsyncSession) -> None:
+    home, son = await with_children(session)
+    east, left = await village_worker(session, EAST), date(2026, 8, 1)
+    common: dict[str, Any] = {"left_on": left, "to_region_code": "110101000000"}
+    row = home.household
+    heads = [moves.Mover(person_id=home.husband.id, relation=Relation.HEAD)]
+    with pytest.raises(belonging.NewHeadNeeded):
+        await moves.move_out(session, east, id=row.id, version=row.version, members=heads, **common)
+    going = [moves.Mover(person_id=son.id, relation=Relation.HEAD)]
+    own = await moves.move_out(session, east, id=row.id, version=row.version, members=going, **common)
+    await session.flush()
+    assert (own.status, row.status) == (HouseholdStatus.MOVED_OUT, HouseholdStatus.ACTIVE)
+    assert await relations(session, own.id) == {son.id: "head"}
+    assert len(await relations(session, row.id)) == 2
+    assert await where(session, own, son, home.wife) == [EAST, None, EAST]
+    assert (await kinds(session, row), await kinds(session, own)) == (["member_left"], ["moved_out"])
+    back = await moves.come_back(
+        session, east, id=own.id, version=own.version, returned_on=date(2026, 9, 1), address="东村 9 号"
+    )
+    assert back.family_type is not None
+    assert await where(session, son) == [EAST]
+
+
+async def test_the_type_of_a_family_is_settled_with_its_move(session: AsyncSession) -> None:
+    home, son = await with_children(session)
+    officer = await given.worker(session, TOWN)
+    going = [{"person_id": son.id, "relation": "head"}]
+    move = await propose(session, officer, home.household, members=going)
+    new = await session.get_one(Household, move.to_household_id)
+    assert None not in {new.family_type, home.household.family_type}
+
+
 class Race:
     """Real commits, each call its own transaction."""
 
@@ -438,3 +613,99 @@ async def test_two_spouses_taken_over_crosswise_do_not_lock_each_other_out() -> 
         )
         assert set(told) <= {"done", "stale-version"}
         assert "done" in told
+
+
+@pytest.mark.usefixtures("committed")
+async def test_a_move_withdrawn_or_accepted_while_the_next_is_proposed_locks_nobody_out() -> None:
+    async def answer(verb: Any, actor: Actor, move: Move, **said: Any) -> None:
+        async with db.begin() as session:
+            await verb(session, actor, id=move.id, version=move.version, **said)
+
+    async def again(actor: Actor, home: Spouses) -> None:
+        async with db.begin() as session:
+            row = await session.get_one(Household, home.household.id)
+            await propose(session, actor, row, to_region_code=FAR)
+
+    for _ in range(8):
+        home, east, west, _ = await Race.home()
+        async with db.begin() as session:
+            move = await propose(session, east, home.household)
+        told = await Race.outcomes(answer(moves.withdraw, east, move), again(east, home))
+        assert set(told) <= {"done", "move-under-way", "stale-version"}
+        home, east, west, _ = await Race.home()
+        async with db.begin() as session:
+            there, _ = await single(session, "王建国", Sex.MALE, WEST)
+            going = [{"person_id": home.wife.id, "relation": "head"}]
+            move = await propose(session, east, home.household, members=going)
+        joins = [moves.Mover(person_id=home.wife.id, relation=Relation.OTHER)]
+        told = await Race.outcomes(
+            answer(moves.accept, west, move, to_household_id=there.id, members=joins), again(east, home)
+        )
+        assert set(told) <= {"done", "move-under-way", "stale-version"}
+
+
+async def waiting_for(session: AsyncSession, call: Any) -> asyncio.Task[str]:
+    """Begun, and come to a lock that this transaction holds."""
+    task = asyncio.create_task(said(call))
+    async with db.begin() as other:
+        for _ in range(500):
+            if await other.scalar(text("SELECT count(*) FROM pg_locks WHERE NOT granted")):
+                break
+            await asyncio.sleep(0.01)
+    assert not task.done()
+    return task
+
+
+async def qualified() -> tuple[Spouses, Actor, uuid.UUID]:
+    """A couple that may book, with an officer of its town."""
+    async with db.begin() as session:
+        home, hospital = await family(session), await given.clinic(session)
+        service = await given.service(session)
+        await eligibility.settle(session, home.wife_actor, service=service, person_id=home.wife.id)
+        slot = await given.slot(session, place=hospital.clinic, service=service)
+        return home, await given.worker(session, TOWN), slot.id
+
+
+async def book(actor: Actor, slot_id: uuid.UUID) -> None:
+    async with db.statements() as session:
+        await bookings.book(session, actor, key=Key(new_id(), b"book"), slot_id=slot_id)
+
+
+@pytest.mark.usefixtures("committed")
+async def test_a_booking_that_waited_for_a_move_is_asked_to_try_again() -> None:
+    home, officer, slot_id = await qualified()
+    async with db.begin() as session:
+        await propose(session, officer, await session.get_one(Household, home.household.id))
+        booking = await waiting_for(session, book(home.wife_actor, slot_id))
+    assert await booking == "unavailable"
+    assert await said(book(home.wife_actor, slot_id)) == "done"
+    async with db.begin() as session:
+        assert list(await session.scalars(select(Appointment.region_code))) == [WEST]
+
+
+@pytest.mark.usefixtures("committed")
+async def test_a_booking_that_waited_for_a_divorce_is_asked_to_try_again() -> None:
+    home, officer, slot_id = await qualified()
+    async with db.begin() as session:
+        await happens(session, officer, home.household.id, "divorce", "2026-09-01", person_id=home.wife.id)
+        booking = await waiting_for(session, book(home.wife_actor, slot_id))
+    assert await booking == "unavailable"
+    assert await said(book(home.wife_actor, slot_id)) == "not-eligible"
+
+
+@pytest.mark.usefixtures("committed")
+async def test_who_qualifies_while_moving_qualifies_where_they_live_then() -> None:
+    home, officer, _ = await qualified()
+
+    async def settle() -> None:
+        async with db.begin() as session:
+            service = await given.service(session)
+            await eligibility.settle(session, home.wife_actor, service=service, person_id=home.wife.id)
+
+    async with db.begin() as session:
+        await propose(session, officer, await session.get_one(Household, home.household.id))
+        await session.flush()
+        settling = await waiting_for(session, settle())
+    assert await settling == "done"
+    async with db.begin() as session:
+        assert set(await session.scalars(select(Qualification.region_code))) == {WEST}

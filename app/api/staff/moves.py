@@ -34,8 +34,8 @@ Search = Annotated[Actor, staff_may(Permission.REGISTRY_SEARCH)]
 
 
 class AcceptMove(Versioned):
-    """`head_id` where a head leaves others behind; `to_household_id` to join an own household, with the relation of
-    each of those who come."""
+    """`head_id` where a head leaves others behind, by the village that they stay in; `to_household_id` to join an own
+    household, with the relation of each of those who come."""
 
     model_config = example(version=1)
 
@@ -55,6 +55,13 @@ class MoveOut(Versioned):
 
     left_on: Day
     to_region_code: RegionCode | None = None
+    members: Annotated[
+        list[moves.Mover],
+        Field(max_length=20, description="Only these, as a household of their own; else the whole household"),
+    ] = []
+    head_id: Annotated[
+        uuid.UUID | None, Field(description="When the head goes: the new head of those who stay")
+    ] = None
 
 
 class ComeBack(Versioned):
@@ -81,7 +88,7 @@ DECIDED = (Invalid, NotFound, StaleVersion, WrongState, moves.OtherSideDecides)
 @router.post("/moves", status_code=201, summary="移交迁移 Hand over who moves", responses=problems(*BEGUN))
 async def propose_move(db: Db, actor: Hand, key: IdempotencyKey, body: moves.ProposeMove) -> moves.MoveRow:
     """By the village that is left. Done at once where both villages are the worker's own, else once it is accepted."""
-    return await moves.view(db, await moves.propose(db, actor, key=key, plan=body))
+    return await moves.view(db, actor, await moves.propose(db, actor, key=key, plan=body))
 
 
 @router.post(
@@ -92,7 +99,7 @@ async def propose_move(db: Db, actor: Hand, key: IdempotencyKey, body: moves.Pro
 )
 async def ask_for_move(db: Db, actor: Hand, key: IdempotencyKey, body: moves.AskForMove) -> moves.MoveRow:
     """By the village where somebody has arrived, with name and document. The other one accepts."""
-    return await moves.view(db, await moves.ask(db, actor, key=key, plan=body))
+    return await moves.view(db, actor, await moves.ask(db, actor, key=key, plan=body))
 
 
 @router.get("/moves", summary="迁移列表 Moves from and to the region", response_model=Listing[moves.MoveRow])
@@ -121,30 +128,31 @@ async def accept_move(db: Db, actor: Hand, id: uuid.UUID, body: AcceptMove) -> m
         to_household_id=body.to_household_id,
         members=body.members,
     )
-    return await moves.view(db, move)
+    return await moves.view(db, actor, move)
 
 
 @router.post("/moves/{id}/decline", summary="退回迁移 Decline a move", responses=problems(*DECIDED))
 async def decline_move(db: Db, actor: Hand, id: uuid.UUID, body: DeclineMove) -> moves.MoveRow:
     """By the other side, with the reason."""
     move = await moves.decline(db, actor, id=id, version=body.version, reason=body.reason)
-    return await moves.view(db, move)
+    return await moves.view(db, actor, move)
 
 
 @router.post("/moves/{id}/withdraw", summary="撤回迁移 Withdraw a move", responses=problems(*DECIDED))
 async def withdraw_move(db: Db, actor: Hand, id: uuid.UUID, body: Versioned) -> moves.MoveRow:
     """By the side that began it."""
     move = await moves.withdraw(db, actor, id=id, version=body.version)
-    return await moves.view(db, move)
+    return await moves.view(db, actor, move)
 
 
 @router.post(
     "/households/{id}/move-out",
     summary="迁出本会辖区 Moved out of the association's region",
-    responses=problems(Invalid, NotFound, StaleVersion, WrongState),
+    responses=problems(Invalid, NotFound, StaleVersion, WrongState, belonging.NewHeadNeeded),
 )
 async def move_out(db: Db, actor: Hand, id: uuid.UUID, body: MoveOut) -> HouseholdSummary:
-    """Kept with all its members, who are counted nowhere here until they come back."""
+    """Kept with all its members, who are counted nowhere here until they come back. Answers with the household that
+    lives outside: of those named, a new one."""
     row = await moves.move_out(
         db,
         actor,
@@ -152,6 +160,8 @@ async def move_out(db: Db, actor: Hand, id: uuid.UUID, body: MoveOut) -> Househo
         version=body.version,
         left_on=body.left_on,
         to_region_code=body.to_region_code,
+        members=body.members,
+        head_id=body.head_id,
     )
     return HouseholdSummary.model_validate(row)
 

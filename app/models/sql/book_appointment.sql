@@ -63,9 +63,13 @@ BEGIN
     VALUES (p_id, p_slot, v_slot.clinic_id, v_slot.service_id, v_who.subject_id, v_who.person_id, v_who.spouse_id,
             p_account, v_who.region_code, v_who.cycle, p_code, v_slot.starts_at, v_slot.ends_at, 'booked', p_now)
     RETURNING * INTO booked;
-    -- The foreign keys have waited for a merge of one of them with somebody else: what was read before is stale.
-    IF EXISTS (SELECT FROM person p WHERE p.id IN (v_who.person_id, v_who.spouse_id) AND p.merged_into IS NOT NULL) THEN
-        RAISE EXCEPTION 'merged meanwhile' USING ERRCODE = 'serialization_failure';
+    -- The foreign keys have waited for a move, a divorce or a merge of these people: what was read before is stale.
+    IF NOT EXISTS (
+        SELECT FROM qualification q
+         WHERE q.id = v_who.id AND q.subject_id = v_who.subject_id AND q.region_code = v_who.region_code
+           AND q.valid_until >= v_who.valid_until
+    ) THEN
+        RAISE EXCEPTION 'changed meanwhile' USING ERRCODE = 'serialization_failure';
     END IF;
     INSERT INTO appointment_event (appointment_id, at, status, actor_role, actor_id)
     VALUES (p_id, p_now, 'booked', 'resident', p_account);

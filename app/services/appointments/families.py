@@ -1,9 +1,8 @@
 """What becomes of appointments when a family changes."""
 
 import uuid
-from collections.abc import Collection
 
-from sqlalchemy import ColumnElement, or_, select, update
+from sqlalchemy import ColumnElement, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app import clock
@@ -31,17 +30,6 @@ async def _call_off(db: AsyncSession, actor: Actor, theirs: ColumnElement[bool],
     for row in list(await db.scalars(query.order_by(Appointment.id).with_for_update())):
         await bookings.step(db, actor, appointment=row, to=AppointmentStatus.CANCELLED, reason=reason)
         await slots.free_place(db, row.slot_id)
-
-
-async def hand_over(db: AsyncSession, people: Collection[uuid.UUID], region_code: str) -> None:
-    """The village where these people live now sees the appointments that are still to come."""
-    theirs = (Appointment.person_id.in_(people), Appointment.starts_at > clock.now())
-    await db.execute(
-        update(Appointment)
-        .where(*theirs)
-        .values(region_code=region_code)
-        .execution_options(synchronize_session=False)
-    )
 
 
 async def was_used(db: AsyncSession, subject_id: uuid.UUID) -> bool:

@@ -5,7 +5,7 @@ from collections.abc import Collection
 from datetime import date, datetime, timedelta
 from typing import Any as Anything
 
-from sqlalchemy import or_, select, union_all, update
+from sqlalchemy import literal, or_, select, union_all, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -14,7 +14,7 @@ from app.access import Actor
 from app.db import new_id
 from app.errors import Conflict
 from app.models.appointments import Cycle, HealthcareService, Qualification, Subject
-from app.models.households import Person
+from app.models.households import Couple, Person
 from app.models.rules import RuleKind, RuleVersion
 from app.services import audit, rules
 from app.services.eligibility.engine import Explanation, Standing, read
@@ -81,6 +81,7 @@ async def settle(
     service not past the year. Both spouses of a couple qualify as one; who no longer does loses it now."""
     version, rule = await rule_in_force(db, service)
     context = Context.of(service)
+    await _hold(db, person_id)
     explanation, standing = await read(db, actor, rule, context=context, person_id=person_id)
     people = sorted({person_id, (standing and standing.spouse_id) or person_id})
     subject = standing.subject_id if standing and explanation.eligible else None
@@ -99,6 +100,19 @@ async def settle(
         await _qualify(db, service, _pairs(person_id, standing), decision)
     await audit.record(db, actor, "decide", "qualification", people=people)
     return explanation
+
+
+async def _hold(db: AsyncSession, person_id: uuid.UUID) -> None:
+    """Person and spouse as they are until this is decided: whoever moves, parts or merges them comes before the look at
+    the facts, or after the decision and lets it lapse. The lock of the foreign keys, only earlier."""
+    active = Couple.valid_to.is_(None)
+    both = union_all(
+        select(literal(person_id)),
+        select(Couple.husband_id).where(Couple.wife_id == person_id, active),
+        select(Couple.wife_id).where(Couple.husband_id == person_id, active),
+    )
+    held = select(Person.id).where(Person.id.in_(both)).order_by(Person.id)
+    await db.execute(held.with_for_update(read=True, key_share=True, of=Person))
 
 
 def _pairs(person_id: uuid.UUID, standing: Standing) -> list[tuple[uuid.UUID, uuid.UUID | None]]:

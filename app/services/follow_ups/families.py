@@ -3,7 +3,7 @@
 import uuid
 from collections.abc import Collection
 
-from sqlalchemy import select, update
+from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.access import Actor
@@ -22,10 +22,3 @@ async def live_of(db: AsyncSession, person_id: uuid.UUID) -> list[FollowUp]:
 def restate(db: AsyncSession, actor: Actor, rows: Collection[FollowUp]) -> None:
     """The steps of follow-ups whose status has changed with their person's life."""
     db.add_all(event_of(actor, row) for row in rows)
-
-
-async def hand_over(db: AsyncSession, people: Collection[uuid.UUID], region_code: str) -> None:
-    """The village where these people live now does what is still to be done."""
-    theirs = (FollowUp.person_id.in_(people), FollowUp.status.in_(LIVE))
-    moved = update(FollowUp).where(*theirs).values(region_code=region_code, version=FollowUp.version + 1)
-    await db.execute(moved.execution_options(synchronize_session=False))

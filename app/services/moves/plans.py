@@ -101,11 +101,16 @@ def covers(actor: Actor, region_code: str) -> bool:
     return first <= region_code <= last
 
 
+def inside(region_code: str) -> bool:
+    """Whether a place is the association's."""
+    first, last = region_bounds(settings().region_code)
+    return first <= region_code <= last
+
+
 async def check(db: AsyncSession, plan: Plan, movers: Collection[Mover], *, from_code: str) -> None:
     """Invalid at what cannot be: a place outside the association, a household with two heads or none."""
     await regions.require(db, {"/to_region_code": plan.to_region_code}, lowest_level=regions.TOWN)
-    first, last = region_bounds(settings().region_code)
-    if not first <= plan.to_region_code <= last:
+    if not inside(plan.to_region_code):
         why = "不在本会辖区内，请办理迁出", "outside the association: record that they moved out"
         raise Invalid.at("/to_region_code", *why)
     if plan.moved_on > clock.today():

@@ -7,8 +7,8 @@ from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app import clock
-from app.access import Actor, fetch
-from app.errors import Conflict, Invalid, StaleVersion, WrongState
+from app.access import Actor, fetch, visible
+from app.errors import Conflict, Invalid, NotFound, StaleVersion, WrongState
 from app.models.households import Household, HouseholdStatus, Person
 from app.models.moves import Move, MoveSide, MoveStatus
 from app.services import documents, idempotency, regions
@@ -26,7 +26,7 @@ from app.services.moves.plans import (
     covers,
     require_one_head,
 )
-from app.services.moves.relocation import relocate, route
+from app.services.moves.relocation import People, heir, movers_of, relocate, route
 
 
 class NotFoundByDocument(Conflict):
@@ -54,10 +54,10 @@ async def ask(db: AsyncSession, actor: Actor, *, key: Key, plan: AskForMove) -> 
         raise regions.RegionOutsideOwn
     if await idempotency.claim(db, actor, key):
         person_id = await find(db, plan)
-        home = await belonging.home_of(db, person_id)
         if plan.to_household_id is not None:
             await fetch(db, actor, Household, plan.to_household_id)
-        rows = await belonging.lock(db, filter(None, (home, plan.to_household_id)))
+        rows = await belonging.lock_homes(db, [person_id], filter(None, [plan.to_household_id]))
+        home = await belonging.home_of(db, person_id)
         row = rows.get(home) if home else None
         if row is None or row.status is not HouseholdStatus.ACTIVE:
             raise NotFoundByDocument
@@ -89,9 +89,12 @@ async def begin(
     db: AsyncSession, actor: Actor, row: Household, plan: Plan, movers: Sequence[Mover], *, id: uuid.UUID,
     side: MoveSide, head_id: uuid.UUID | None = None,
 ) -> Move:  # fmt: skip
-    """The household is locked. Named members belong to it; a household to join is visible to who names it."""
+    """The household is locked. Named members belong to it; a household to join is visible to who names it. Who heads
+    those that stay is said by the village that they stay in: beginning it, or accepting it."""
     await check(db, plan, movers, from_code=row.region_code)
-    await _require_members(db, row, movers)
+    people = await require_members(db, row, movers)
+    releases = covers(actor, row.region_code)
+    head_id = heir(people, {one.person_id for one in movers} or people, head_id) if releases else None
     if plan.to_household_id is not None:
         await _require_home(db, actor, plan.to_household_id, plan.to_region_code, row.id)
     here, there = await regions.get(db, row.region_code), await regions.get(db, plan.to_region_code)
@@ -105,19 +108,19 @@ async def begin(
     move.address = plan.address
     db.add(move)
     await db.flush()  # another one under way is refused here
-    if covers(actor, here.code) and covers(actor, there.code):
+    if releases and covers(actor, there.code):
         await _finish(db, actor, move)
     else:
         await note(db, actor, row, "move_proposed", route(move), happened_on=move.moved_on)
     return move
 
 
-async def _require_members(db: AsyncSession, row: Household, movers: Sequence[Mover]) -> None:
-    if not movers:
-        return
+async def require_members(db: AsyncSession, row: Household, movers: Sequence[Mover]) -> People:
+    """All who belong to the household, those named among them."""
     known = await belonging.members(db, row)
     if any(mover.person_id not in known for mover in movers):
         raise Invalid.at("/members", "不是该家庭的成员", "not a member of this household")
+    return known
 
 
 async def _require_home(
@@ -136,7 +139,17 @@ async def _finish(db: AsyncSession, actor: Actor, move: Move) -> None:
     await db.flush()  # raises the version that the answer shows
 
 
-async def _waiting(db: AsyncSession, actor: Actor, id: uuid.UUID, version: int) -> Move:
+async def _waiting(
+    db: AsyncSession, actor: Actor, id: uuid.UUID, version: int, joined_id: uuid.UUID | None = None
+) -> Move:
+    """Locked after its households, in the order of whoever proposes the next one: neither waits for the other."""
+    query = select(Move.household_id, Move.to_household_id).where(Move.id == id, visible(actor, Move))
+    homes = (await db.execute(query)).one_or_none()
+    if homes is None:
+        raise NotFound
+    if joined_id is not None:
+        await fetch(db, actor, Household, joined_id)
+    await belonging.lock(db, filter(None, (*homes, joined_id)))
     move = await fetch(db, actor, Move, id, lock=True)
     if move.version != version:
         raise StaleVersion(current_version=move.version)
@@ -161,13 +174,23 @@ async def accept(
 ) -> Move:  # fmt: skip
     """By the other side; household, people and what is still to be done for them change hands now. The receiving
     village may say which household of its own they join, the releasing one who heads those that stay."""
-    move = await _waiting(db, actor, id, version)
+    move = await _waiting(db, actor, id, version, to_household_id)
     _require_side(actor, move, _other(move.begun_by))
     if to_household_id is not None:
         await _join(db, actor, move, to_household_id, members)
-    move.head_id = head_id or move.head_id
+    if covers(actor, move.from_region_code):
+        await _name_head(db, move, head_id or move.head_id)
+    elif head_id is not None:
+        why = "留下成员的户主由迁出方指定", "the village that they leave says who heads those that stay"
+        raise Invalid.at("/head_id", *why)
     await _finish(db, actor, move)
     return move
+
+
+async def _name_head(db: AsyncSession, move: Move, head_id: uuid.UUID | None) -> None:
+    row = await db.get_one(Household, move.household_id)
+    people = await belonging.members(db, row)
+    move.head_id = heir(people, movers_of(move) or people, head_id)
 
 
 async def _join(

@@ -9,11 +9,12 @@ from sqlalchemy import Select, func, literal_column, select
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import aliased
 
-from app.access import Actor, visible, within
+from app.access import Actor, unrestricted, visible, within
 from app.crypto import mask_name
 from app.models.households import Household, Membership, Person, Relation
 from app.models.moves import Move, MoveSide, MoveStatus
 from app.models.regions import Region
+from app.services.moves.plans import covers
 
 #: Digits of a county's code. Written out, as in the partial index: a parameter could be any number.
 SIX: Any = literal_column("6")
@@ -21,14 +22,15 @@ SIX: Any = literal_column("6")
 
 @dataclass(frozen=True, slots=True)
 class MoveRow:
-    """`persons` counts who moves; `head` is the masked name of who heads the household now."""
+    """`persons` counts who moves; `head` is the masked name of who heads the household now. What is the household's
+    own is told to the village where it is, and to the one to which it is handed over while that decides."""
 
     id: uuid.UUID
     household_id: uuid.UUID
-    household_number: int
+    household_number: int | None
     head: str | None
     whole: bool
-    persons: int
+    persons: int | None
     from_region_code: str
     from_region_name: str
     to_region_code: str
@@ -53,13 +55,16 @@ def _moves() -> Select[Any]:
         .scalar_subquery()
     )
     size = select(func.count()).select_from(Membership).where(*here).scalar_subquery()
-    return select(Move, Household.number, head, size).join(Household, Household.id == Move.household_id)
+    return select(Move, Household, head, size).join(Household, Household.id == Move.household_id)
 
 
-def _row(move: Move, number: int, head: str | None, size: int) -> MoveRow:
+def _row(actor: Actor, move: Move, home: Household, head: str | None, size: int) -> MoveRow:
+    offered = move.status is MoveStatus.PROPOSED and move.begun_by is MoveSide.RELEASING
+    told = offered or covers(actor, home.region_code)
     return MoveRow(
-        id=move.id, household_id=move.household_id, household_number=number, head=head and mask_name(head),
-        whole=not move.members, persons=len(move.members) or size, from_region_code=move.from_region_code,
+        id=move.id, household_id=move.household_id, household_number=home.number if told else None,
+        head=mask_name(head) if told and head else None, whole=not move.members,
+        persons=len(move.members) or (size if told else None), from_region_code=move.from_region_code,
         from_region_name=move.from_region_name, to_region_code=move.to_region_code,
         to_region_name=move.to_region_name, to_household_id=move.to_household_id, moved_on=move.moved_on,
         status=move.status, begun_by=move.begun_by, reason=move.reason, version=move.version,
@@ -67,9 +72,9 @@ def _row(move: Move, number: int, head: str | None, size: int) -> MoveRow:
     )  # fmt: skip
 
 
-async def view(db: AsyncSession, move: Move) -> MoveRow:
+async def view(db: AsyncSession, actor: Actor, move: Move) -> MoveRow:
     """One that the actor has reached already."""
-    return _row(*(await db.execute(_moves().where(Move.id == move.id))).one())
+    return _row(actor, *(await db.execute(_moves().where(Move.id == move.id))).one())
 
 
 async def listing(
@@ -81,7 +86,7 @@ async def listing(
         query = query.where(Move.status == status)
     if before is not None:
         query = query.where(Move.id < before)
-    return [_row(*row) for row in await db.execute(query)]
+    return [_row(actor, *row) for row in await db.execute(query)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +115,7 @@ async def people_away(
         .outerjoin(county, county.code == county_code)
         .where(
             within(Person.hukou_region_code, actor.region_code),  # type: ignore[arg-type]
+            unrestricted(actor),
             func.left(Person.region_code, SIX) != func.left(Person.hukou_region_code, SIX),
         )
         .order_by(Person.hukou_region_code, Person.id)

@@ -267,6 +267,7 @@ async def _lines(db: AsyncSession, row: DiagnosticReport) -> list[ResultLine]:
         .where(
             Observation.report_id == row.id,
             Observation.version == row.current_version,
+            Observation.person_id.in_(roles),
             ServiceItem.service_id == row.service_id,
         )
         .order_by(ServiceItem.number, Observation.code, Observation.person_id)

@@ -170,7 +170,11 @@ async def _measured(
     # A value stays with the id under which it was measured.
     roles |= {old: roles[person] for old, person in (await identity.former_ids(db, roles)).items()}
     rows = await db.scalars(
-        select(Observation).where(Observation.report_id == report_id, Observation.version == version)
+        select(Observation).where(
+            Observation.report_id == report_id,
+            Observation.version == version,
+            Observation.person_id.in_(roles),
+        )
     )
     return [
         Measured(
