@@ -17,6 +17,7 @@ class LifeEventKind(StrEnum):
     MARRIAGE = "marriage"
     DIVORCE = "divorce"
     ADOPTION = "adoption"
+    JOINED = "joined"
     CATEGORY_GAINED = "category_gained"
     CATEGORY_ENDED = "category_ended"
     HEAD_CHANGED = "head_changed"
@@ -30,7 +31,10 @@ class LifeEvent(Base):
     Evidence is in the handbook. `person_id` is whom it happened to, of two the one who was named first."""
 
     __tablename__ = "life_event"
-    __table_args__ = (Index("ix_life_event_household_id", "household_id", "recorded_at", "id"),)
+    __table_args__ = (
+        Index("ix_life_event_household_id", "household_id", "recorded_at", "id"),
+        Index("ix_life_event_person_id", "person_id"),
+    )
 
     id: Mapped[uuid.UUID] = mapped_column(primary_key=True)
     kind: Mapped[LifeEventKind]

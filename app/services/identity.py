@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, Text, func, literal_column, or_, select, update
+from sqlalchemy import ColumnElement, Select, Text, exists, func, literal_column, or_, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import aliased
@@ -19,7 +19,7 @@ from app.errors import Conflict, NotFound, TooMany
 from app.integrations import wechat
 from app.models.audit import AuditEvent
 from app.models.consents import Consent
-from app.models.households import DocumentKind, Person, Sex
+from app.models.households import DocumentKind, Membership, Person, Sex
 from app.models.identity import CITIZEN_DOOR, ResidentAccount, Role
 from app.services import audit, documents, sign_ins, wechat_token
 
@@ -159,6 +159,26 @@ async def release(db: AsyncSession, actor: Actor, person: Person, *, purpose: st
     )
     await db.execute(given.values(withdrawn_at=clock.now()))
     await audit.record(db, actor, "release_binding", "person", person.id, people=[person.id], purpose=purpose)
+
+
+async def was_member(db: AsyncSession, person: Person) -> bool:
+    """Whether a worker has seen this person's papers before."""
+    return await db.scalar(select(exists().where(Membership.person_id == person.id))) or False
+
+
+async def take_over(
+    db: AsyncSession, actor: Actor, person: Person, *, name: str, birth_date: date, sex: Sex, phone: str | None,
+    vouched: bool = False,
+) -> None:  # fmt: skip
+    """Nobody has seen the papers of who is known only from an account: what they say wins. An account that claimed
+    another name or phone, or a phone that nobody confirms, is bound no more, unless its phone is vouched for."""
+    bound_as = person.name, person.phone_index
+    person.name, person.birth_date, person.sex = name, birth_date, sex
+    if vouched:
+        return
+    set_phone(person, phone)
+    if bound_as != (person.name, person.phone_index):
+        await release(db, actor, person)
 
 
 async def release_binding(

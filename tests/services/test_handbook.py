@@ -1,12 +1,13 @@
 """The handbook shows a household its whole history in time order, and nobody more than they may see."""
 
 import ast
+import re
 from collections.abc import Iterator
 from datetime import date, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import select, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app import clock
@@ -15,13 +16,15 @@ from app.db import new_id
 from app.errors import NotFound
 from app.models.audit import AuditEvent
 from app.models.follow_ups import FollowUp, FollowUpStatus
-from app.models.households import Category, Relation, Sex
+from app.models.households import Category, Person, Relation, Sex
 from app.models.life_events import LifeEventKind
 from app.services import follow_ups, moves
 from app.services.follow_ups.outcomes import ResultTold
 from app.services.households import history
+from app.services.households.steps import steps_of
 from app.services.idempotency import Key
 from app.settings import ROOT
+from tests.explain import Explain
 from tests.factories import appointments as given
 from tests.factories.families import EAST, TOWN, WEST, belongs, family, happens, newcomer, village_worker
 from tests.factories.results import NORMAL_HUSBAND, body, post, with_value
@@ -134,6 +137,51 @@ async def test_who_has_left_the_household_reads_it_no_more(session: AsyncSession
     stranger = await given.account(session, alone)
     with pytest.raises(NotFound):
         await history.own(session, stranger, after=None, limit=10)
+
+
+async def test_evidence_about_children_is_their_parents_to_read_while_they_live_there(
+    session: AsyncSession,
+) -> None:
+    home, east = await family(session), await village_worker(session, EAST)
+    uncle = given.person("王叔", Sex.MALE, birth_date=date(1980, 1, 1))
+    await belongs(session, home.household, uncle, Relation.OTHER)
+    await happens(session, east, home.household.id, "birth", child=newcomer())
+    leaving = await happens(session, east, home.household.id, "birth", child=newcomer("王乐乐"))
+
+    async def read_by(actor: Actor) -> list[bool]:
+        steps = await history.own(session, actor, after=None, limit=50)
+        return [step.detail is not None for step in steps if step.kind == "birth"]
+
+    assert await read_by(await given.account(session, uncle)) == [False, False]
+    assert await read_by(home.husband_actor) == [True, True]
+    assert leaving.person_id is not None
+    leaves = {"person_id": home.wife.id, "children": [leaving.person_id]}
+    leaves |= {"to_region_code": EAST, "address": "东村 9 号"}
+    await happens(session, east, home.household.id, "divorce", person_id=home.wife.id, leaves=leaves)
+    assert await read_by(home.husband_actor) == [True, False]
+
+
+async def test_workers_read_nothing_of_somebody_restricted(session: AsyncSession) -> None:
+    home, east = await family(session), await village_worker(session, EAST)
+    event = await happens(session, east, home.household.id, "birth", child=newcomer())
+    child = await session.get_one(Person, event.person_id)
+    child.restricted_at = clock.now()
+    await session.flush()
+    for opened in (False, True):
+        [step] = [one for one in await read(session, east, home.household.id, opened=opened) if one.person_id]
+        assert (step.kind, step.name, step.detail) == ("birth", None, None)
+    own = await history.own(session, home.wife_actor, after=None, limit=10)
+    assert [step.name for step in own if step.kind == "birth"] == ["王安安"], "the family itself does"
+
+
+async def test_every_table_of_the_handbook_is_read_by_an_index(session: AsyncSession) -> None:
+    home, east = await family(session), await village_worker(session, EAST)
+    for setting in ("seqscan", "hashjoin", "mergejoin"):
+        await session.execute(text(f"SET LOCAL enable_{setting} = off"))
+    steps = select((await steps_of(session, east, home.household)).subquery())
+    plan = "\n".join(await session.scalars(Explain(steps)))
+    small = r"(?! on (category_definition|healthcare_service))"
+    assert not re.findall(rf"Seq Scan{small}.*", plan), plan
 
 
 def noted(tree: ast.Module) -> Iterator[str]:

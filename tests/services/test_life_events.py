@@ -18,6 +18,7 @@ from app.models.follow_ups import FollowUp, FollowUpEvent, FollowUpStatus
 from app.models.households import (
     Category,
     Couple,
+    FamilyType,
     HandbookDetail,
     HouseholdEvent,
     HouseholdStatus,
@@ -29,8 +30,9 @@ from app.models.households import (
 from app.models.identity import ResidentAccount
 from app.models.life_events import LifeEvent
 from app.models.moves import Move, MoveStatus
-from app.services import eligibility, life_events
+from app.services import eligibility, identity, life_events, moves
 from app.services.households import belonging
+from app.services.households import reading as households
 from app.services.households.registration import AlreadyInHousehold, MarriedElsewhere
 from app.services.idempotency import Key
 from app.services.life_events import annulment
@@ -266,11 +268,214 @@ async def test_a_head_who_changed_again_stays(session: AsyncSession) -> None:
         await annulled(session, worker, death)
 
 
-async def test_births_and_categories_are_not_annulled(session: AsyncSession) -> None:
+async def test_categories_and_who_came_by_a_move_are_not_annulled(session: AsyncSession) -> None:
     home, worker = await family(session), await village_worker(session, EAST)
-    event = await happens(session, worker, home.household.id, "birth", child=newcomer())
-    with pytest.raises(annulment.NotAnnullable):
-        await annulled(session, worker, event)
+    gained = await happens(session, worker, home.household.id, "category_gained", code="minimum_income")
+    _, away = await single(session, "王小明", Sex.MALE)
+    papers = {"document_kind": "passport", "document_number": away.document_number}
+    child = newcomer("王小明", "male", away.birth_date.isoformat(), **papers)
+    adopted = await happens(session, worker, home.household.id, "adoption", child=child)
+    assert away.id in await relations(session, home.household.id)
+    for event in (gained, adopted):
+        with pytest.raises(annulment.NotAnnullable):
+            await annulled(session, worker, event)
+
+
+@pytest.mark.parametrize("kind", ["birth", "adoption", "joined"])
+async def test_who_has_not_come_after_all_is_a_member_no_more(session: AsyncSession, kind: str) -> None:
+    home, worker = await family(session), await village_worker(session, EAST)
+    papers = newcomer()
+    who = {"person" if kind == "joined" else "child": papers}
+    event = await happens(session, worker, home.household.id, kind, **who)
+    await annulled(session, worker, event)
+    person = await session.get_one(Person, event.person_id)
+    assert person.id not in await relations(session, home.household.id)
+    assert person.region_code is None
+    again = await happens(session, worker, home.household.id, kind, **who)
+    assert again.person_id == person.id, "and may come yet"
+    couple = newcomer("孙强", "male", "1990-01-01")
+    grown = await happens(
+        session, worker, home.household.id, "joined", person=newcomer("王丽", born="1999-01-01")
+    )
+    await happens(
+        session, worker, home.household.id, "marriage", "2026-08-02", person_id=grown.person_id, spouse=couple
+    )
+    with pytest.raises(annulment.LaterChanges):
+        await annulled(session, worker, grown)
+
+
+async def test_somebody_registered_nowhere_joins_a_household(session: AsyncSession) -> None:
+    home, worker = await family(session), await village_worker(session, EAST)
+    mother = newcomer("李桂兰", born="1960-05-01")
+    event = await happens(
+        session, worker, home.household.id, "joined", "2026-08-10", person=mother, relation="parent"
+    )
+    assert (await relations(session, home.household.id))[event.person_id] == "parent"
+    with pytest.raises(AlreadyInHousehold):
+        await happens(session, worker, home.household.id, "joined", person=mother)
+    steps = select(HouseholdEvent.kind).filter_by(person_id=event.person_id)
+    assert list(await session.scalars(steps)) == ["joined"]
+
+
+async def test_a_member_who_is_adopted_is_the_head_s_child_from_then_on(session: AsyncSession) -> None:
+    home, worker = await family(session), await village_worker(session, EAST)
+    kid = given.person("王小明", Sex.MALE, birth_date=date(2015, 1, 1))
+    await belongs(session, home.household, kid, Relation.OTHER)
+    papers = {"document_kind": "passport", "document_number": kid.document_number}
+    child = newcomer("王小明", "male", "2015-01-01", **papers)
+    event = await happens(session, worker, home.household.id, "adoption", child=child)
+    assert (await relations(session, home.household.id))[kid.id] == "child"
+    await annulled(session, worker, event)
+    assert (await relations(session, home.household.id))[kid.id] == "other"
+    assert (await fresh(session, kid)).region_code == EAST, "a member before it too"
+    papers = {"document_kind": "passport", "document_number": home.husband.document_number}
+    head = newcomer("王建军", "male", home.husband.birth_date.isoformat(), **papers)
+    with pytest.raises(Invalid) as refused:
+        await happens(session, worker, home.household.id, "adoption", child=head)
+    assert pointers(refused.value) == ["/event/child"]
+
+
+async def test_who_bound_somebody_else_s_document_is_unbound_when_the_papers_are_seen(
+    session: AsyncSession,
+) -> None:
+    await family(session)
+    worker = await village_worker(session, EAST)
+    row, groom = await single(session, "赵强", Sex.MALE)
+    bride = given.person("钱多多", Sex.FEMALE)
+    bride.region_code = bride.hukou_region_code = None
+    identity.set_phone(bride, "13900000000")
+    session.add(bride)
+    await session.flush()
+    stranger = await given.account(session, bride)
+    papers = {"document_kind": "passport", "document_number": bride.document_number}
+    spouse = newcomer("钱朵朵", born="1995-06-01", phone="13811112222", **papers)
+    await happens(session, worker, row.id, "marriage", person_id=groom.id, spouse=spouse)
+    seen = await fresh(session, bride)
+    assert (seen.name, seen.phone) == ("钱朵朵", "13811112222"), "papers win"
+    assert await session.scalar(select(ResidentAccount).filter_by(person_id=bride.id)) is None
+    assert await households.mine(session, stranger) == []
+
+
+async def test_who_bound_with_the_phone_that_the_worker_was_told_stays_bound(session: AsyncSession) -> None:
+    await family(session)
+    worker = await village_worker(session, EAST)
+    row, groom = await single(session, "赵强", Sex.MALE)
+    bride = given.person("钱多多", Sex.FEMALE)
+    bride.region_code = None
+    identity.set_phone(bride, "13811112222")
+    session.add(bride)
+    await session.flush()
+    own = await given.account(session, bride)
+    papers = {"document_kind": "passport", "document_number": bride.document_number}
+    spouse = newcomer("钱多多", born="1995-06-01", phone="13811112222", **papers)
+    await happens(session, worker, row.id, "marriage", person_id=groom.id, spouse=spouse)
+    assert [seen.id for seen in await households.mine(session, own)] == [row.id]
+
+
+async def test_children_stay_children_of_the_new_head(session: AsyncSession) -> None:
+    home, child, worker = await a_widow_s_house(session)
+    leaves = {"person_id": home.husband.id, "to_region_code": EAST, "address": "东村 9 号"}
+    divorce = {"person_id": home.wife.id, "leaves": leaves}
+    with pytest.raises(belonging.NewHeadNeeded):
+        async with session.begin_nested():
+            await happens(session, worker, home.household.id, "divorce", **divorce)
+    event = await happens(
+        session, worker, home.household.id, "divorce", head_id=home.wife.id, **divorce
+    )  # fmt: skip
+    assert await relations(session, home.household.id) == {home.wife.id: "head", child.id: "child"}
+    await annulled(session, worker, event)
+    assert await relations(session, home.household.id) == {home.wife.id: "head", child.id: "child"}
+
+
+@pytest.mark.parametrize(
+    ("leaves", "head", "pointer"),
+    [
+        ({"to_region_code": "110101001000"}, True, "/event/leaves/to_region_code"),
+        ({"children": [str(uuid.uuid4())]}, True, "/event/leaves/children"),
+        ({}, False, "/event/head_id"),
+    ],
+)
+async def test_what_is_wrong_with_who_leaves_is_refused_at_its_place(
+    session: AsyncSession, leaves: dict[str, Any], head: bool, pointer: str
+) -> None:
+    home, _, worker = await a_widow_s_house(session)
+    with pytest.raises(Invalid) as refused:
+        await happens(
+            session, worker, home.household.id, "divorce", person_id=home.wife.id,
+            head_id=home.wife.id if head else uuid.uuid4(),
+            leaves={"person_id": home.husband.id, "to_region_code": EAST, "address": "东村 9 号"} | leaves,
+        )  # fmt: skip
+    assert pointers(refused.value) == [pointer]
+
+
+async def test_a_marriage_begins_after_the_former_one_and_at_18(session: AsyncSession) -> None:
+    await family(session)
+    worker = await village_worker(session, EAST)
+    row, groom = await single(session, "赵强", Sex.MALE)
+    wed = {"person_id": groom.id, "moves_in": False}
+    first = newcomer("钱多多", born="1998-02-03")
+    await happens(session, worker, row.id, "marriage", "2024-01-01", **wed, spouse=first)
+    await happens(session, worker, row.id, "divorce", "2026-08-01", person_id=groom.id)
+    again = newcomer("孙丽", born="2001-01-01")
+    for on, spouse in (("2026-07-31", again), ("2026-08-02", newcomer("孙丽", born="2008-08-03"))):
+        with pytest.raises(Invalid) as refused:
+            await happens(session, worker, row.id, "marriage", on, **wed, spouse=spouse)
+        assert pointers(refused.value) == ["/event/happened_on"]
+    wrong = await happens(session, worker, row.id, "marriage", "2026-08-20", **wed, spouse=again)
+    await annulled(session, worker, wrong)
+    of_age = newcomer("孙丽", born="2008-08-01")
+    await happens(session, worker, row.id, "marriage", "2026-08-01", **wed, spouse=of_age)
+
+
+async def test_with_the_last_one_the_household_s_categories_end_and_its_number_is_free(
+    session: AsyncSession,
+) -> None:
+    await family(session)
+    worker = await village_worker(session, EAST)
+    row, person = await single(session, "赵敏", Sex.FEMALE)
+    row.local_number = "7"
+    gained = await happens(session, worker, row.id, "category_gained", "2026-01-01", code="minimum_income")
+    event = await happens(session, worker, row.id, "death", person_id=person.id)
+    category = await session.get_one(Category, gained.id, populate_existing=True)
+    assert category.valid_to == date(2026, 8, 1)
+    kinds = select(HouseholdEvent.kind).filter_by(household_id=row.id).order_by(HouseholdEvent.id)
+    assert list(await session.scalars(kinds)) == ["category_gained", "death", "closed"]
+    next_door, _ = await single(session, "钱敏", Sex.FEMALE)
+    next_door.local_number = "7"
+    await session.flush()
+    await annulled(session, worker, event)
+    assert (await fresh(session, row)).status is HouseholdStatus.ACTIVE
+    assert (await fresh(session, category)).valid_to is None
+
+
+async def test_a_spouse_whose_family_has_moved_out_is_married_and_stays_with_it(
+    session: AsyncSession,
+) -> None:
+    await family(session)
+    worker = await village_worker(session, EAST)
+    row, groom = await single(session, "赵强", Sex.MALE)
+    hers, bride = await single(session, "钱多多", Sex.FEMALE)
+    await moves.move_out(
+        session, worker, id=hers.id, version=hers.version, left_on=date(2026, 1, 1), to_region_code=None
+    )
+    await session.flush()
+    papers = {"document_kind": "passport", "document_number": bride.document_number}
+    spouse = newcomer("钱多多", born="1995-06-01", **papers)
+    await happens(session, worker, row.id, "marriage", person_id=groom.id, spouse=spouse)
+    assert (await session.scalars(select(Couple).filter_by(husband_id=groom.id))).one().wife_id == bride.id
+    assert await relations(session, hers.id) == {bride.id: "head"}
+    with pytest.raises(AlreadyInHousehold):
+        await happens(session, worker, row.id, "joined", person=spouse)
+
+
+async def test_a_family_s_type_follows_what_happens(session: AsyncSession) -> None:
+    await family(session)
+    worker = await village_worker(session, EAST)
+    row, _ = await single(session, "赵强", Sex.MALE)
+    event = await happens(session, worker, row.id, "birth", child=newcomer())
+    assert (await fresh(session, row)).family_type is FamilyType.DEVELOPING
+    await annulled(session, worker, event)
+    assert (await fresh(session, row)).family_type is FamilyType.STABLE
 
 
 async def test_a_marriage_makes_a_couple_and_the_spouse_moves_in(session: AsyncSession) -> None:

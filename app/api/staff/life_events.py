@@ -23,7 +23,7 @@ from app.api.deps import (
 )
 from app.errors import Invalid, NotFound, WrongState, problems
 from app.models.life_events import LifeEventKind
-from app.services import life_events
+from app.services import life_events, moves
 from app.services.households import belonging, history
 from app.services.households.registration import AlreadyInHousehold, MarriedElsewhere
 from app.services.idempotency import IdempotencyKeyReused, IdempotencyKeyTaken
@@ -98,6 +98,8 @@ class LifeEventView(View):
         belonging.Deceased,
         life_events.NotACouple,
         life_events.CategoryHeld,
+        moves.MoveUnderWay,
+        moves.MoveOutdated,
         IdempotencyKeyReused,
         IdempotencyKeyTaken,
     ),
@@ -105,7 +107,8 @@ class LifeEventView(View):
 async def record_life_event(
     db: Db, actor: Record, key: IdempotencyKey, id: uuid.UUID, body: RecordLifeEvent
 ) -> LifeEventView:
-    """Birth, adoption, marriage, divorce, death, a category gained or ended, another head. What proves it was seen."""
+    """Birth, adoption, somebody who joins, marriage, divorce, death, a category gained or ended, another head. What
+    proves it was seen."""
     row = await life_events.record(db, actor, key=key, household_id=id, event=body.event)
     return LifeEventView.model_validate(listed(row))
 
@@ -141,7 +144,8 @@ async def list_life_events(db: Db, actor: Read, id: uuid.UUID, page: Paging) -> 
 async def annul_life_event(
     db: Db, actor: Record, key: IdempotencyKey, id: uuid.UUID, body: AnnulLifeEvent
 ) -> LifeEventView:
-    """A death, marriage or divorce, as long as nothing later depends on it. Nothing is deleted: it is a new event."""
+    """A death, marriage, divorce or arrival, as long as nothing later depends on it. Nothing is deleted: it is a new
+    event."""
     row = await life_events.annul(db, actor, key=key, event_id=id, reason=body.reason)
     return LifeEventView.model_validate(listed(row))
 

@@ -4,18 +4,18 @@ Whoever changes a membership holds the household's lock; of several households i
 """
 
 import uuid
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from datetime import date
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import or_, select
+from sqlalchemy import func, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm.attributes import flag_modified
 
 from app.db import Base, new_id
-from app.errors import Conflict, Invalid
-from app.models.households import Couple, Household, HouseholdStatus, Membership, Person, Relation
+from app.errors import Conflict, Invalid, Unavailable
+from app.models.households import Category, Couple, Household, HouseholdStatus, Membership, Person, Relation
 
 #: What was changed, old and new, so that it can be restored.
 Steps = list[dict[str, Any]]
@@ -58,11 +58,30 @@ def change(steps: Steps, row: Base, column: str, value: Any) -> None:
     setattr(row, column, value)
 
 
+def begun(steps: Steps, row: Base, on: date) -> None:
+    """Something that ends began on that day: undone, it has lasted no day."""
+    place = {"table": row.__tablename__, "id": str(row.id), "column": "valid_to"}  # type: ignore[attr-defined]
+    steps.append(place | {"old": on.isoformat(), "new": None})
+
+
 async def lock(db: AsyncSession, ids: Iterable[uuid.UUID]) -> dict[uuid.UUID, Household]:
     """Households as they are now, held until the transaction ends; always in the order of their ids."""
     query = select(Household).where(Household.id.in_(set(ids))).order_by(Household.id).with_for_update()
     rows = await db.scalars(query.execution_options(populate_existing=True))
     return {row.id: row for row in rows}
+
+
+async def lock_homes(
+    db: AsyncSession, people: Iterable[uuid.UUID], households: Iterable[uuid.UUID] = ()
+) -> dict[uuid.UUID, Household]:
+    """The households to which these people belong, and those named besides. Until the transaction ends nobody else
+    changes who belongs to them; whoever was quicker between look and lock has changed what was asked for."""
+    ids = set(people)
+    before = await homes_of(db, ids)
+    rows = await lock(db, {*before.values(), *households})
+    if before != await homes_of(db, ids):
+        raise Unavailable
+    return rows
 
 
 def touch(row: Household) -> None:
@@ -111,12 +130,12 @@ async def settle_head(
     db: AsyncSession, row: Household, head_id: uuid.UUID | None, former: Relation | None, steps: Steps
 ) -> None:
     """After a head has left (`former` is then HEAD) or is to change: exactly one of those who belong to the
-    household heads it. A household in which nobody is left is closed."""
+    household heads it. A household in which nobody is left is closed, with its categories."""
     await db.flush()  # who has left is a member no more
     staying = {id: membership for id, (_, membership) in (await members(db, row)).items()}
     heads = [id for id, membership in staying.items() if membership.relation is Relation.HEAD]
     if not staying:
-        change(steps, row, "status", HouseholdStatus.CLOSED)
+        await _close(db, row, steps)
     elif former is Relation.HEAD or (head_id is not None and heads != [head_id]):
         if head_id is None and len(staying) == 1:
             [head_id] = staying
@@ -125,6 +144,16 @@ async def settle_head(
         if head_id not in staying:
             raise Invalid.at("/head_id", "不是该家庭的成员", "not one of those who stay")
         await _rename(db, staying, head_id, steps)
+
+
+async def _close(db: AsyncSession, row: Household, steps: Steps) -> None:
+    """What it held ends on the day on which the last one left. The village may give its number to another."""
+    change(steps, row, "status", HouseholdStatus.CLOSED)
+    row.local_number = None
+    left = await db.scalar(select(func.max(Membership.valid_to)).where(Membership.household_id == row.id))
+    held = select(Category).where(Category.household_id == row.id, Category.valid_to.is_(None))
+    for category in await db.scalars(held.with_for_update()):
+        change(steps, category, "valid_to", max(left or category.valid_from, category.valid_from))
 
 
 async def _rename(
@@ -156,6 +185,14 @@ async def spouse_of(db: AsyncSession, person_id: uuid.UUID) -> uuid.UUID | None:
     if couple is None:
         return None
     return couple.husband_id if couple.wife_id == person_id else couple.wife_id
+
+
+async def homes_of(db: AsyncSession, people: Collection[uuid.UUID]) -> dict[uuid.UUID, uuid.UUID]:
+    """By person, without those who belong to none."""
+    query = select(Membership.person_id, Membership.household_id).where(
+        Membership.person_id.in_(people), Membership.valid_to.is_(None)
+    )
+    return dict((await db.execute(query)).all())
 
 
 async def home_of(db: AsyncSession, person_id: uuid.UUID) -> uuid.UUID | None:

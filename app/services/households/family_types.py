@@ -11,7 +11,21 @@ from functools import cache
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict
-from sqlalchemy import ColumnElement, Subquery, and_, case, func, insert, literal, select, update
+from sqlalchemy import (
+    ARRAY,
+    ColumnElement,
+    Subquery,
+    Uuid,
+    and_,
+    any_,
+    case,
+    func,
+    insert,
+    literal,
+    or_,
+    select,
+    update,
+)
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import aliased, attributes
 from sqlalchemy.orm.util import identity_key
@@ -30,6 +44,7 @@ from app.models.households import (
     Relation,
 )
 from app.models.identity import Role
+from app.models.imports import KEPT, ImportBatch
 from app.services import audit
 from app.settings import ROOT
 
@@ -64,6 +79,11 @@ def rule() -> Rule:
     return Rule.model_validate_json((ROOT / "app" / "data" / "family_types.json").read_text(encoding="utf-8"))
 
 
+def _among(column: Any, ids: Sequence[uuid.UUID]) -> ColumnElement[bool]:
+    """As one array: thousands of parameters take longer than what is asked."""
+    return column == any_(literal(list(ids), ARRAY(Uuid)))  # type: ignore[no-any-return]
+
+
 def _facts(household_ids: Sequence[uuid.UUID]) -> Subquery:
     """What the rule looks at, one row for each household with members."""
     ages, born = rule(), Person.birth_date
@@ -88,7 +108,7 @@ def _facts(household_ids: Sequence[uuid.UUID]) -> Subquery:
         .join(Home, Home.id == Membership.household_id)
         .join(Person, Person.id == Membership.person_id)
         .outerjoin(Couple, and_(Couple.wife_id == Person.id, Couple.valid_to.is_(None)))
-        .where(Membership.household_id.in_(household_ids), Membership.valid_to.is_(None))
+        .where(_among(Membership.household_id, household_ids), Membership.valid_to.is_(None))
         .group_by(Membership.household_id)
         .subquery()
     )
@@ -132,7 +152,7 @@ async def settle(db: AsyncSession, household_ids: Sequence[uuid.UUID]) -> int:
 async def _hold(db: AsyncSession, household_ids: Sequence[uuid.UUID]) -> dict[uuid.UUID, FamilyType | None]:
     """The rows that the rule decides, locked in one order, with their types so far."""
     decided = select(Household.id, Household.family_type).where(
-        Household.id.in_(household_ids),
+        _among(Household.id, household_ids),
         Household.status == HouseholdStatus.ACTIVE,
         Household.family_type_overridden_by.is_(None),
     )
@@ -149,10 +169,17 @@ def _refresh(db: AsyncSession, changed: dict[uuid.UUID, FamilyType | None]) -> N
 
 
 async def _note(db: AsyncSession, changed: dict[uuid.UUID, FamilyType | None]) -> None:
-    """A step in each handbook; a household's first type is part of its verification."""
+    """A step in each handbook; a household's first type is part of its verification. None while the household may go
+    again with its import: a step stays for ever, so that a birthday would make the undo impossible."""
+    committed = ImportBatch.committed_at
+    passing = select(Household.id).join(ImportBatch, ImportBatch.id == Household.import_batch_id)
+    passing = passing.where(
+        Household.id.in_(changed), or_(committed.is_(None), committed > clock.now() - KEPT)
+    )
+    kept = changed.keys() - set(await db.scalars(passing)) if changed else ()
     step = {"at": clock.now(), "kind": "family_type_settled", "actor_role": BY_RULE.role}
-    if changed:
-        steps = [{**step, "household_id": id, "note": now} for id, now in changed.items()]
+    steps = [{**step, "household_id": id, "note": changed[id]} for id in kept]
+    if steps:
         await db.execute(insert(HouseholdEvent), steps)
 
 

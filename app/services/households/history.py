@@ -9,11 +9,11 @@ from datetime import date, datetime
 from functools import cache
 from typing import Any
 
-from sqlalchemy import func, select
+from sqlalchemy import and_, func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app import clock
-from app.access import AGE_OF_OWN_CONSENT, Actor, fetch
+from app.access import AGE_OF_OWN_CONSENT, Actor, fetch, unrestricted
 from app.crypto import mask_name
 from app.errors import NotFound
 from app.models.households import (
@@ -21,6 +21,7 @@ from app.models.households import (
     Household,
     Membership,
     Person,
+    Relation,
 )
 from app.models.identity import Role
 from app.services import audit, identity
@@ -74,8 +75,10 @@ async def read(
     """One page in time order. The look is recorded in the file of each member. `opened` shows names in full and
     what is sealed."""
     row = await fetch(db, actor, Household, id)
-    steps = steps_of(actor, row).subquery()
-    query = select(steps, Person.name, Person.birth_date).outerjoin(Person, Person.id == steps.c.person_id)
+    steps = (await steps_of(db, actor, row)).subquery()
+    # Who is not to be read about has no name here, and nothing that is sealed.
+    readable = and_(Person.id == steps.c.person_id, unrestricted(actor))
+    query = select(steps, Person.name).outerjoin(Person, readable)
     if after is not None:
         query = query.where(func.row(steps.c.at, steps.c.key) > func.row(*after))
     found = list(await db.execute(query.order_by(steps.c.at, steps.c.key).limit(limit)))
@@ -84,7 +87,7 @@ async def read(
         db, actor, action, "household_handbook", row.id, people=await people_of(db, row), purpose=purpose
     )
     named = await _named(db, actor, row) if opened else set()
-    details = await _details(db, actor, found) if opened else {}
+    details = await _details(db, actor, row, found) if opened else {}
     return [_step(one, details.get(one.detail_id), named) for one in found]
 
 
@@ -110,16 +113,30 @@ async def _named(db: AsyncSession, actor: Actor, row: Household) -> set[uuid.UUI
     return set(await db.scalars(here))
 
 
-async def _details(db: AsyncSession, actor: Actor, found: Collection[Any]) -> dict[uuid.UUID, dict[str, Any]]:
-    """What is sealed. A resident reads it of oneself, of the household as such and of its children under 14."""
-    wanted = {one.detail_id for one in found if one.detail_id is not None}
+async def _in_care(db: AsyncSession, own_id: uuid.UUID, row: Household) -> set[uuid.UUID]:
+    """Oneself, and the small children who belong to the household now and for whom one decides: see
+    consents.require_guardian."""
+    members = select(Person.id, Membership.relation, Person.birth_date).join(
+        Membership, Membership.person_id == Person.id
+    )
+    here = (Membership.household_id == row.id, Membership.valid_to.is_(None))
+    people = {id: (relation, born) for id, relation, born in await db.execute(members.where(*here))}
+    if own_id not in people or people[own_id][0] not in {Relation.HEAD, Relation.SPOUSE}:
+        return {own_id}
+    young = clock.years_ago(AGE_OF_OWN_CONSENT)
+    children = {id for id, (relation, born) in people.items() if relation is Relation.CHILD and born > young}
+    return {own_id, *children}
+
+
+async def _details(
+    db: AsyncSession, actor: Actor, row: Household, found: Collection[Any]
+) -> dict[uuid.UUID, dict[str, Any]]:
+    """What is sealed. A resident reads it of oneself, of the household as such and of the own children under 14."""
+    sealed = [one for one in found if one.detail_id is not None]
     if actor.role is Role.RESIDENT:
-        own_id, child = await identity.own_id(db, actor), clock.years_ago(AGE_OF_OWN_CONSENT)
-        wanted = {
-            one.detail_id
-            for one in found
-            if one.detail_id is not None
-            and (one.person_id is None or one.person_id == own_id or one.birth_date > child)
-        }
+        about = {None, *await _in_care(db, await identity.own_id(db, actor), row)}
+        wanted = {one.detail_id for one in sealed if one.person_id in about}
+    else:
+        wanted = {one.detail_id for one in sealed if one.person_id is None or one.name is not None}
     rows = await db.scalars(select(HandbookDetail).where(HandbookDetail.id.in_(wanted)))
-    return {row.id: json.loads(row.content) for row in rows if row.content is not None}
+    return {one.id: json.loads(one.content) for one in rows if one.content is not None}

@@ -139,8 +139,9 @@ async def _couple(db: AsyncSession, row: Household) -> Couple | None:
 
 
 async def _categories(db: AsyncSession, row: Household) -> list[Category]:
-    held = (Category.household_id == row.id) | Category.person_id.in_(members_of(row))
-    query = select(Category).where(held)
+    # Known beforehand: beside an OR a subquery has the whole table read.
+    members = list(await db.scalars(members_of(row)))
+    query = select(Category).where((Category.household_id == row.id) | Category.person_id.in_(members))
     return list(await db.scalars(query.order_by(Category.valid_from, Category.id)))
 
 

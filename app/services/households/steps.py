@@ -1,5 +1,7 @@
 """Where the steps of a handbook come from: each source as rows of the same columns, in time order by `at` and `key`."""
 
+import uuid
+from collections.abc import Sequence
 from typing import Any
 
 from sqlalchemy import (
@@ -21,6 +23,7 @@ from sqlalchemy import (
     true,
     union_all,
 )
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.access import Actor, visible
 from app.db import Base
@@ -35,11 +38,13 @@ from app.services.results.versions import RELEASED
 CAME = (AppointmentStatus.ARRIVED, AppointmentStatus.FULFILLED)
 
 
-def steps_of(actor: Actor, row: Household) -> Any:
-    # Five tables are asked for the few dozen rows of one household, each by an index.
+async def steps_of(db: AsyncSession, actor: Actor, row: Household) -> Any:
+    # Five tables are asked for the few dozen rows of one household, each by an index: that needs the ids of all who
+    # ever belonged to it as values, since beside an OR a subquery has the whole table read.
+    members = list(await db.scalars(select(Membership.person_id).where(Membership.household_id == row.id)))
     return union_all(
-        _events(row), _import(row), _categories(row), _appointments(actor, row), _reports(actor, row),
-        _follow_ups(actor, row),
+        _events(row), _import(row), _categories(row, members), _appointments(actor, row, members),
+        _reports(actor, row, members), _follow_ups(actor, row, members),
     )  # fmt: skip
 
 
@@ -105,7 +110,7 @@ def _day(moment: Any) -> Any:
     return cast(func.timezone("Asia/Shanghai", moment), Date)
 
 
-def _categories(row: Household) -> Select[Any]:
+def _categories(row: Household, members: Sequence[uuid.UUID]) -> Select[Any]:
     """Those verified with the household or imported; one that was gained later is a step of its own."""
     held_by_member = exists().where(
         Membership.person_id == Category.person_id,
@@ -113,7 +118,6 @@ def _categories(row: Household) -> Select[Any]:
         or_(Membership.valid_to.is_(None), Membership.valid_to >= Category.valid_from),
         or_(Category.valid_to.is_(None), Category.valid_to >= Membership.valid_from),
     )
-    members = select(Membership.person_id).where(Membership.household_id == row.id)
     held = or_(Category.household_id == row.id, and_(Category.person_id.in_(members), held_by_member))
     recorded = exists().where(LifeEvent.id == Category.id)
     return (
@@ -129,8 +133,7 @@ def _categories(row: Household) -> Select[Any]:
     )  # fmt: skip
 
 
-def _appointments(actor: Actor, row: Household) -> Select[Any]:
-    members = select(Membership.person_id).where(Membership.household_id == row.id)
+def _appointments(actor: Actor, row: Household, members: Sequence[uuid.UUID]) -> Select[Any]:
     theirs = or_(
         and_(
             Appointment.person_id.in_(members),
@@ -155,10 +158,9 @@ def _appointments(actor: Actor, row: Household) -> Select[Any]:
     )  # fmt: skip
 
 
-def _reports(actor: Actor, row: Household) -> Select[Any]:
+def _reports(actor: Actor, row: Household, members: Sequence[uuid.UUID]) -> Select[Any]:
     """That there is one, nothing of what is in it."""
     report = DiagnosticReport
-    members = select(Membership.person_id).where(Membership.household_id == row.id)
     theirs = or_(
         and_(report.person_id.in_(members), _belonged(row, report.person_id, _day(report.issued_at))),
         and_(report.spouse_id.in_(members), _belonged(row, report.spouse_id, _day(report.issued_at))),
@@ -177,9 +179,8 @@ def _reports(actor: Actor, row: Household) -> Select[Any]:
     )  # fmt: skip
 
 
-def _follow_ups(actor: Actor, row: Household) -> Select[Any]:
+def _follow_ups(actor: Actor, row: Household, members: Sequence[uuid.UUID]) -> Select[Any]:
     task = FollowUp
-    members = select(Membership.person_id).where(Membership.household_id == row.id)
     return select(
         *_columns(
             at=task.completed_at, key=func.concat("f", cast(task.id, String)),

@@ -2,7 +2,7 @@
 
 import uuid
 
-from sqlalchemy import exists, select
+from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app import clock
@@ -55,6 +55,7 @@ async def _people(db: AsyncSession, actor: Actor, row: Household, form: Form) ->
     """The person of each document, made if unknown. In one order, so that two verifications cannot deadlock."""
     members = list(zip(form.members, await check(db, form), strict=True))
     await identity.hold(db, [document for _, document in members])
+    registrant = await _registrant(db, row)
     people: dict[bytes, Person] = {}
     wrong: dict[uuid.UUID, Member] = {}
     for member, document in sorted(members, key=lambda pair: pair[1].index):
@@ -66,9 +67,12 @@ async def _people(db: AsyncSession, actor: Actor, row: Household, form: Form) ->
         )
         if new:
             identity.set_phone(person, member.phone)
-        elif not await _was_member(db, person):
-            person.birth_date, person.sex = born, sex
-            await _take_over(db, actor, row, person, member)
+        elif not await identity.was_member(db, person):
+            # The registrant stands before the worker, with a phone that WeChat vouches for.
+            await identity.take_over(
+                db, actor, person, name=member.name, birth_date=born, sex=sex, phone=member.phone,
+                vouched=person.id == registrant,
+            )  # fmt: skip
         elif person.name != member.name:
             wrong[person.id] = member
         people[document.index] = person
@@ -79,25 +83,10 @@ async def _people(db: AsyncSession, actor: Actor, row: Household, form: Form) ->
     return [people[document.index] for _, document in members]
 
 
-async def _was_member(db: AsyncSession, person: Person) -> bool:
-    """Whether a worker has seen this person's papers before."""
-    return await db.scalar(select(exists().where(Membership.person_id == person.id))) or False
-
-
-async def _take_over(db: AsyncSession, actor: Actor, row: Household, person: Person, member: Member) -> None:
-    """Nobody has seen the papers of who is known only from an account. An account that claimed another name or phone
-    than the papers, or a phone that nobody confirms, is bound no more. The registrant stands before the worker,
-    with a phone that WeChat vouches for: that binding and that phone stay."""
-    bound_as = person.name, person.phone_index
-    person.name = member.name
-    registrant = await db.scalar(
-        select(ResidentAccount.person_id).where(ResidentAccount.id == row.account_id)
-    )
-    if person.id == registrant:
-        return
-    identity.set_phone(person, member.phone)
-    if bound_as != (person.name, person.phone_index):
-        await identity.release(db, actor, person)
+async def _registrant(db: AsyncSession, row: Household) -> uuid.UUID | None:
+    query = select(ResidentAccount.person_id).where(ResidentAccount.id == row.account_id)
+    found: uuid.UUID | None = await db.scalar(query)
+    return found
 
 
 async def _require_free(db: AsyncSession, people: list[Person]) -> None:

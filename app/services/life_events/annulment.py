@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from datetime import date
 from typing import Any
 
-from sqlalchemy import exists, func, or_, select
+from sqlalchemy import exists, func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app import clock
@@ -18,12 +18,13 @@ from app.models.life_events import LifeEvent, LifeEventKind
 from app.services import eligibility, idempotency
 from app.services.appointments import families as appointments
 from app.services.follow_ups import families as follow_ups
-from app.services.households import belonging
+from app.services.households import belonging, family_types
 from app.services.households.handbook import note
 from app.services.idempotency import Key
 from app.services.life_events import couples
 
-ANNULLABLE = (LifeEventKind.DEATH, LifeEventKind.MARRIAGE, LifeEventKind.DIVORCE)
+ARRIVALS = (LifeEventKind.BIRTH, LifeEventKind.ADOPTION, LifeEventKind.JOINED)
+ANNULLABLE = (LifeEventKind.DEATH, LifeEventKind.MARRIAGE, LifeEventKind.DIVORCE, *ARRIVALS)
 TABLES: dict[str, type[Base]] = {
     model.__tablename__: model for model in (Person, Membership, Couple, Category, Household, FollowUp)
 }
@@ -31,8 +32,8 @@ TABLES: dict[str, type[Base]] = {
 
 class NotAnnullable(WrongState):
     zh, en = "这类登记不能撤销", "An event of this kind is not annulled"
-    do_zh = "可撤销死亡、结婚和离婚登记；其他情况请按实际重新登记"
-    do_en = "Deaths, marriages and divorces are; record what is true instead of the others"
+    do_zh = "可撤销死亡、结婚、离婚和新成员入户登记；由迁移入户的请办理迁移，其他情况请按实际重新登记"
+    do_en = "Deaths, marriages, divorces and arrivals are; who came by a move goes by one; else record what is true"
 
 
 class AlreadyAnnulled(WrongState, constraint="uq_life_event_annuls_id"):
@@ -45,14 +46,15 @@ class LaterChanges(Conflict):
 
 
 async def annul(db: AsyncSession, actor: Actor, *, key: Key, event_id: uuid.UUID, reason: str) -> LifeEvent:
-    """A death, marriage or divorce that did not happen: what it ended goes on as if it had never been recorded, while
-    each value still is as it left it. Cancelled appointments, a released account and who lives where stay as they
-    are by now."""
+    """A death, marriage, divorce or arrival that did not happen: what it ended goes on as if it had never been
+    recorded, while each value still is as it left it. Cancelled appointments, a released account and who lives where
+    stay as they are by now."""
     if await idempotency.claim(db, actor, key):
         event = await fetch(db, actor, LifeEvent, event_id)
-        row = (await belonging.lock(db, await _homes(db, event)))[event.household_id]
+        homes = await belonging.lock_homes(db, await _people(db, event), [event.household_id])
+        row = homes[event.household_id]
         event = await fetch(db, actor, LifeEvent, event_id)
-        if event.kind not in ANNULLABLE:
+        if event.kind not in ANNULLABLE or (event.kind in ARRIVALS and not event.changes):
             raise NotAnnullable
         if await db.scalar(select(exists().where(LifeEvent.annuls_id == event.id))):
             raise AlreadyAnnulled
@@ -68,15 +70,17 @@ async def annul(db: AsyncSession, actor: Actor, *, key: Key, event_id: uuid.UUID
         await db.flush()  # a marriage meanwhile is refused here
         detail = {"reason": reason, "annuls": event.kind}
         await note(db, actor, row, "annulment", person_id=event.person_id, detail=detail)
+        await family_types.settle(db, list(homes))
     return await fetch(db, actor, LifeEvent, key.id)
 
 
-async def _homes(db: AsyncSession, event: LifeEvent) -> set[uuid.UUID]:
-    """Every household that has to do with it."""
-    memberships = [uuid.UUID(step["id"]) for step in event.changes if step["table"] == "membership"]
-    people = or_(Membership.person_id == event.person_id, Membership.id.in_(memberships))
-    homes = await db.scalars(select(Membership.household_id).where(people, Membership.valid_to.is_(None)))
-    return {event.household_id, *homes}
+async def _people(db: AsyncSession, event: LifeEvent) -> set[uuid.UUID]:
+    """Everybody whom it changed."""
+    changed = {uuid.UUID(step["id"]) for step in event.changes}
+    members = await db.scalars(select(Membership.person_id).where(Membership.id.in_(changed)))
+    married = await db.execute(select(Couple.wife_id, Couple.husband_id).where(Couple.id.in_(changed)))
+    own = {event.person_id} if event.person_id else set()
+    return own | set(members) | {id for row in married for id in row}
 
 
 async def _undo(db: AsyncSession, actor: Actor, row: Household, event: LifeEvent) -> None:
@@ -87,6 +91,9 @@ async def _undo(db: AsyncSession, actor: Actor, row: Household, event: LifeEvent
     follow_ups.restate(db, actor, _of(touched, FollowUp))
     if event.kind is LifeEventKind.DEATH:
         await _settle_household(db, row, _of(touched, Person))
+    if event.kind in ARRIVALS:
+        for membership in _of(touched, Membership):
+            await _take_out(db, actor, membership)
 
 
 def _of(rows: Iterable[Any], model: type[Any]) -> list[Any]:
@@ -120,6 +127,18 @@ async def _settle_couple(db: AsyncSession, actor: Actor, couple: Couple) -> None
         await appointments.call_off_of_couple(db, actor, couple.id, reason="annulment")
     await couples.relate(db, couple)
     await eligibility.lapse(db, [couple.wife_id, couple.husband_id])
+
+
+async def _take_out(db: AsyncSession, actor: Actor, membership: Membership) -> None:
+    """Who has not come after all is counted nowhere; who married or heads a household since then did come."""
+    if membership.valid_to is None:  # a member before it too
+        return
+    person = await db.get_one(Person, membership.person_id, with_for_update=True)
+    if membership.relation is Relation.HEAD or await belonging.couple_of(db, person.id):
+        raise LaterChanges
+    person.region_code = None
+    await appointments.call_off_of_person(db, actor, person.id, reason="annulment")
+    await eligibility.lapse(db, [person.id])
 
 
 async def _settle_household(db: AsyncSession, row: Household, people: list[Person]) -> None:

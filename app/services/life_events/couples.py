@@ -3,6 +3,7 @@
 import uuid
 from datetime import date
 
+from sqlalchemy import func, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.access import Actor, fetch
@@ -20,6 +21,8 @@ from app.services.life_events import joining
 from app.services.life_events.events import Divorce, Leaving, Marriage, require_not_before
 from app.services.moves.proposing import begin
 
+AGE_OF_MARRIAGE = 18
+
 
 class NotACouple(Conflict):
     zh, en = "没有登记在册的配偶", "No marriage is registered"
@@ -32,11 +35,7 @@ async def marry(
     """A new couple of two who live and are not married. The spouse moves in if so recorded."""
     spouse = await _spouse(db, actor, event)
     for one in (person, spouse):
-        require_not_before("/event/happened_on", event.happened_on, one.birth_date)
-        if one.died_on is not None:
-            raise belonging.Deceased
-        if await belonging.couple_of(db, one.id):
-            raise MarriedElsewhere
+        await _require_free(db, one, event.happened_on)
     wife, husband = (person, spouse) if person.sex is Sex.FEMALE else (spouse, person)
     if (wife.sex, husband.sex) != (Sex.FEMALE, Sex.MALE):
         raise Invalid.at("/event/spouse", "妻子与丈夫的性别不符", "the sexes of wife and husband do not fit")
@@ -45,26 +44,44 @@ async def marry(
         valid_from=event.happened_on,
     )  # fmt: skip
     db.add(couple)
-    # Undone, it has lasted no day.
-    begun = {"table": "couple", "id": str(couple.id), "column": "valid_to"}
-    steps.append(begun | {"old": event.happened_on.isoformat(), "new": None})
+    belonging.begun(steps, couple, event.happened_on)
     home_id = await belonging.home_of(db, spouse.id)
-    if event.moves_in or home_id is None:
+    there = await db.get_one(Household, home_id) if home_id is not None and home_id != row.id else None
+    # From a household that has moved out nobody can hand the spouse over.
+    if home_id is None or (event.moves_in and (there is None or there.status is HouseholdStatus.ACTIVE)):
         headed = await _heads(db, row, person.id)
         relation = Relation.SPOUSE if headed else Relation.OTHER
+        # A marriage that never was leaves them where they live.
         await joining.come_in(
-            db, actor, row, spouse, relation=relation, on=event.happened_on, head_id=event.head_id
+            db, actor, row, spouse, [], relation=relation, on=event.happened_on, head_id=event.head_id
         )  # fmt: skip
     await relate(db, couple)
     await eligibility.lapse(db, [wife.id, husband.id])
-    if home_id is not None and home_id != row.id:
-        there = await db.get_one(Household, home_id)
+    if there is not None:
         await note(db, actor, there, "marriage", person_id=spouse.id, happened_on=event.happened_on)
+
+
+async def _require_free(db: AsyncSession, one: Person, day: date) -> None:
+    """Alive, of age and married to nobody, on that day as now. Of age is 18: the 22 and 20 years of Civil Code art.
+    1047 do not hold for what was celebrated before them, and what the registry office entered a village enters too."""
+    if one.died_on is not None:
+        raise belonging.Deceased
+    if await belonging.couple_of(db, one.id):
+        raise MarriedElsewhere
+    born = one.birth_date
+    if day.year - born.year - ((day.month, day.day) < (born.month, born.day)) < AGE_OF_MARRIAGE:
+        raise Invalid.at("/event/happened_on", "结婚时未满 18 周岁", "younger than 18 on that day")
+    theirs = or_(Couple.wife_id == one.id, Couple.husband_id == one.id)
+    # One that was annulled has lasted no day.
+    ended = select(func.max(Couple.valid_to)).where(theirs, Couple.valid_to > Couple.valid_from)
+    last = await db.scalar(ended)
+    if last is not None and day < last:
+        raise Invalid.at("/event/happened_on", "早于前一段婚姻结束的日期", "before the former marriage ended")
 
 
 async def _spouse(db: AsyncSession, actor: Actor, event: Marriage) -> Person:
     if event.spouse is not None:
-        return await joining.meet(db, event, event.spouse)
+        return await joining.meet(db, actor, event, event.spouse)
     assert event.spouse_id is not None
     return await fetch(db, actor, Person, event.spouse_id, lock=True)
 
@@ -105,6 +122,9 @@ async def divorce(
     if couple is None:
         raise NotACouple
     require_not_before("/event/happened_on", event.happened_on, couple.valid_from)
+    if event.leaves is not None and await _heads(db, row, event.leaves.person_id):
+        # While they are married: the children of the one are the other's too. Who heads it stays so if annulled.
+        await belonging.settle_head(db, row, event.head_id, None, [])
     await end(db, actor, couple, event.happened_on, steps, reason="divorce")
     await relate(db, couple)
     other_id = couple.husband_id if couple.wife_id == person.id else couple.wife_id
@@ -134,8 +154,7 @@ async def _leave(
 async def plan_pregnancy(db: AsyncSession, actor: Actor, *, plans: bool) -> Couple:
     """The couple's own word, of either spouse: it decides about services, and nobody else may say it."""
     own_id = await identity.own_id(db, actor)
-    home_id = await belonging.home_of(db, own_id)
-    row = (await belonging.lock(db, [home_id])).get(home_id) if home_id else None
+    row = next(iter((await belonging.lock_homes(db, [own_id])).values()), None)
     couple = await belonging.couple_of(db, own_id)
     if couple is None or row is None or row.status is not HouseholdStatus.ACTIVE:
         raise NotACouple

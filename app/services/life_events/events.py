@@ -53,6 +53,16 @@ class Adoption(_Event):
     head_id: HeadId = None
 
 
+class Joined(_Event):
+    """Somebody joins the household by the own document who was not born, adopted or married into it. Who is
+    registered in another comes from there."""
+
+    kind: Literal[LifeEventKind.JOINED]
+    person: Newcomer
+    relation: Literal[Relation.CHILD, Relation.PARENT, Relation.OTHER] = Relation.OTHER
+    head_id: HeadId = None
+
+
 class Death(_Event):
     kind: Literal[LifeEventKind.DEATH]
     person_id: uuid.UUID
@@ -114,7 +124,7 @@ class HeadChanged(_Event):
 
 
 Happened = Annotated[
-    Birth | Adoption | Death | Marriage | Divorce | CategoryGained | CategoryEnded | HeadChanged,
+    Birth | Adoption | Joined | Death | Marriage | Divorce | CategoryGained | CategoryEnded | HeadChanged,
     Field(discriminator="kind"),
 ]
 

@@ -11,7 +11,7 @@ from sqlalchemy.orm import aliased
 
 from app import clock
 from app.access import Actor, fetch, visible
-from app.errors import Conflict, Invalid, NotFound, WrongState
+from app.errors import Conflict, Invalid, NotFound, Unavailable, WrongState, place
 from app.models.households import (
     Category,
     CategoryDefinition,
@@ -23,10 +23,9 @@ from app.models.households import (
 )
 from app.models.life_events import LifeEvent, LifeEventKind
 from app.services import idempotency
-from app.services.households import belonging
+from app.services.households import belonging, family_types
 from app.services.households.belonging import Steps, change
 from app.services.households.handbook import members_of, note
-from app.services.households.registration import AlreadyInHousehold
 from app.services.idempotency import Key
 from app.services.life_events import couples, deaths, joining
 from app.services.life_events.events import (
@@ -38,6 +37,7 @@ from app.services.life_events.events import (
     Divorce,
     Happened,
     HeadChanged,
+    Joined,
     Marriage,
     require_not_before,
     require_past,
@@ -56,14 +56,37 @@ async def record(
     evidence, as in a verification: there is one pair of eyes here, a second where money depends on it."""
     if await idempotency.claim(db, actor, key):
         await fetch(db, actor, Household, household_id)
-        elsewhere = await joining.home_of_newcomer(db, event)
-        await belonging.lock(db, filter(None, (household_id, elsewhere)))
+        people = await joining.concerned(db, event)
+        homes = await belonging.lock_homes(db, people, [household_id])
+        if people != await joining.concerned(db, event):
+            raise Unavailable
         row = await fetch(db, actor, Household, household_id)  # it may have moved before it was ours
         if row.status is not HouseholdStatus.ACTIVE:
             raise WrongState(status_now=row.status)
         require_past("/event/happened_on", event.happened_on)
-        await _write(db, actor, key, row, event)
+        try:
+            await _write(db, actor, key, row, event)
+        except Invalid as problem:
+            raise _placed(problem) from None
+        await family_types.settle(db, list(homes))
     return await fetch(db, actor, LifeEvent, key.id)
+
+
+#: Where the form of an event has what moves and the choice of a head refuse.
+PLACES = {
+    "/head_id": "/event/head_id",
+    "/to_region_code": "/event/leaves/to_region_code",
+    "/members": "/event/leaves/children",
+}
+
+
+def _placed(problem: Invalid) -> Invalid:
+    return Invalid(
+        errors=[
+            place(PLACES.get(one["pointer"], one["pointer"]), one["zh"], one["en"])
+            for one in problem.errors or []
+        ]
+    )
 
 
 async def _write(db: AsyncSession, actor: Actor, key: Key, row: Household, event: Happened) -> None:
@@ -82,6 +105,8 @@ async def _write(db: AsyncSession, actor: Actor, key: Key, row: Household, event
     await note(
         db, actor, row, event.kind, person_id=person_id, happened_on=event.happened_on, detail=detail
     )  # fmt: skip
+    if isinstance(event, Death) and row.status is HouseholdStatus.CLOSED:
+        await note(db, actor, row, "closed")
 
 
 def _detail(event: Happened) -> dict[str, Any]:
@@ -108,8 +133,8 @@ async def _happen(
 ) -> uuid.UUID | None:
     """Whom it happened to."""
     match event:
-        case Birth() | Adoption():
-            return await _child(db, actor, row, event)
+        case Birth() | Adoption() | Joined():
+            return await joining.arrive(db, actor, row, event, steps)
         case Death():
             person, membership = _member(people, event.person_id, "/event/person_id")
             await deaths.die(db, actor, row, event, person, membership, steps)
@@ -131,21 +156,6 @@ async def _happen(
                 raise Invalid.at("/event/head_id", "已是户主", "heads the household already")
             await belonging.settle_head(db, row, event.head_id, None, steps)
             return event.head_id
-
-
-async def _child(db: AsyncSession, actor: Actor, row: Household, event: Birth | Adoption) -> uuid.UUID:
-    child = await joining.meet(db, event, event.child)
-    if isinstance(event, Birth):
-        if child.birth_date != event.happened_on:
-            raise Invalid.at("/event/happened_on", "与孩子的出生日期不符", "not the child's date of birth")
-        if await belonging.home_of(db, child.id) is not None:
-            raise AlreadyInHousehold
-    require_not_before("/event/happened_on", event.happened_on, child.birth_date)
-    head_id = event.head_id if isinstance(event, Adoption) else None
-    await joining.come_in(
-        db, actor, row, child, relation=event.relation, on=event.happened_on, head_id=head_id
-    )  # fmt: skip
-    return child.id
 
 
 async def _gain(
