@@ -25,6 +25,17 @@ def one_of(name: str, *values: str) -> sa.Enum:
 def upgrade() -> None:
     for column in ("restricted_at", "erased_at"):
         op.add_column("person", sa.Column(column, sa.DateTime(timezone=True)))
+    op.create_index(
+        "ix_person_restricted", "person", ["id"], postgresql_where=sa.text("restricted_at IS NOT NULL")
+    )
+    # For the copy of everything held about a person.
+    op.create_index(
+        "ix_household_event_person_id",
+        "household_event",
+        ["person_id"],
+        postgresql_where=sa.text("person_id IS NOT NULL"),
+    )
+    op.create_index("ix_life_event_person_id", "life_event", ["person_id"])
     corrections()
     erasures()
 

@@ -1,9 +1,10 @@
 """Nothing about a person is forgotten: not in the copy that one may have, not when one is erased."""
 
+from sqlalchemy import JSON as JSON_TYPE
 from sqlalchemy import Column, Table
 
 from app.db import Base
-from app.services.rights.emptying import SEALED
+from app.services.rights.emptying import JSON, SEALED
 from app.services.rights.held import HELD
 
 PERSON = {"person", "household", "resident_account"}
@@ -42,3 +43,14 @@ def test_every_encrypted_column_has_its_fate_in_an_erasure() -> None:
         if column.name.endswith("_sealed")
     }
     assert set(SEALED) == sealed, "say in services/rights/emptying.py what becomes of it"
+
+
+def test_every_column_of_json_has_its_fate_too() -> None:
+    """A sealed value may lie in it, as the evidence of a category in a line of a list."""
+    kept = {
+        f"{table.name}.{column.name}"
+        for table in tables()
+        for column in table.columns
+        if isinstance(column.type, JSON_TYPE)
+    }
+    assert set(JSON) == kept, "say in services/rights/emptying.py what becomes of it"

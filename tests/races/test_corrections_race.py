@@ -17,6 +17,7 @@ from app.models.identity import Role
 from app.models.rights import Erasure
 from app.services import corrections, households, rights
 from app.services.corrections.changes import CHANGE
+from app.services.households import belonging
 from app.services.idempotency import Key
 from tests.factories import appointments as made
 
@@ -149,3 +150,44 @@ async def test_of_two_decisions_on_an_erasure_one_counts() -> None:
             row = await session.get_one(Erasure, asked.id)
             person = await session.get_one(Person, family.wife.id)
         assert (row.status == "done") == (person.name == "已注销")
+
+
+async def test_an_approval_and_a_life_event_do_not_block_each_other() -> None:
+    """Both lock the household first and then its people."""
+    for _ in range(ROUNDS):
+        (family, _), (worker, officer, county) = await people()
+        asked = await ask(worker, family.wife, "name", "李秀瑛")
+
+        async def event(home: uuid.UUID = family.household.id) -> None:
+            async with db.begin() as session:
+                rows = await belonging.lock(session, [home])
+                await asyncio.sleep(0.05)
+                await belonging.members(session, rows[home])
+
+        answers = await outcomes(event(), approve(officer, asked), ask(county, family.wife, "sex", "female"))
+        assert answers == {"done": 2, "invalid": 1}
+
+
+async def test_of_the_last_two_who_are_erased_the_later_empties_the_household() -> None:
+    for _ in range(ROUNDS):
+        (family, _), (_, _, county) = await people()
+        async with db.begin() as session:
+            home = await session.get_one(Household, family.household.id)
+            home.status, home.address = HouseholdStatus.CLOSED, "凤凰北街 8 号"
+            for one in await session.scalars(select(Membership).where(Membership.household_id == home.id)):
+                one.valid_to = one.valid_from
+            for person in (family.wife, family.husband):
+                (await session.get_one(Person, person.id)).region_code = None
+        asked = [
+            await alone(rights.request_own, actor, key=Key(new_id(), b"one"), person_id=None, why=None)
+            for actor in (family.wife_actor, family.husband_actor)
+        ]
+
+        async def slowly(one, county=county) -> None:
+            async with db.begin() as session:
+                await rights.decide(session, county, id=one.id, version=one.version, grant=True, reason="x")
+                await asyncio.sleep(0.05)
+
+        assert await outcomes(*map(slowly, asked)) == {"done": 2}
+        async with db.begin() as session:
+            assert (await session.get_one(Household, family.household.id)).address is None

@@ -4,17 +4,28 @@ from datetime import date, timedelta
 
 import pytest
 from sqlalchemy import select
+from sqlalchemy.exc import IntegrityError
 
 from app import clock
 from app.db import new_id
-from app.errors import Invalid, NotFound, StaleVersion, WrongState
+from app.errors import Invalid, NotFound, StaleVersion, WrongState, to_problem
 from app.journey import resident_number
+from app.models.audit import AuditEvent
 from app.models.corrections import Correction, CorrectionField, CorrectionStatus
-from app.models.households import DocumentKind, HandbookDetail, HouseholdEvent, HukouType, Membership, Sex
+from app.models.households import (
+    DocumentKind,
+    FamilyType,
+    HandbookDetail,
+    HouseholdEvent,
+    HukouType,
+    Membership,
+    Sex,
+)
 from app.models.identity import ResidentAccount, Role
 from app.services import corrections, identity
 from app.services.corrections.changes import CHANGE
 from app.services.documents import DocumentNotValid
+from app.services.households import family_types
 from app.services.idempotency import Key
 from tests.factories import appointments as made
 from tests.residents import NEXT_COUNTY_TOWN
@@ -140,14 +151,60 @@ async def test_a_wife_does_not_become_a_man_by_her_document(session):
         await ask(session, worker, family.wife, F.DOCUMENT, document(number))
 
 
-async def test_a_document_of_somebody_else_is_told_to_workers_only(session):
+async def test_a_document_of_somebody_else_shows_at_the_approval_only(session):
+    """Whoever tries out numbers leaves a request of each: an answer that rolls back would leave nothing."""
     family, other = await made.couple(session), await made.couple(session)
     taken = document(other.wife.document_number, "passport")
-    with pytest.raises(corrections.DocumentRegistered):
-        await ask(session, await village(session), family.wife, F.DOCUMENT, taken)
-    asked = await ask(session, family.wife_actor, family.wife, F.DOCUMENT, taken)
-    with pytest.raises(corrections.DocumentRegistered):
+    asked = await ask(session, await village(session), family.wife, F.DOCUMENT, taken)
+    seen = select(AuditEvent.id).where(AuditEvent.person_id == family.wife.id)
+    assert list(await session.scalars(seen.where(AuditEvent.action == "correction_requested")))
+    with pytest.raises(IntegrityError) as refusal:
         await approve(session, await office(session), asked)
+    assert isinstance(to_problem(refusal.value), corrections.DocumentRegistered)
+
+
+async def test_a_housemate_guesses_nothing_that_is_masked(session):
+    family = await made.couple(session)
+    identity.set_phone(family.husband, "13912345678")
+    await session.flush()
+    asked = await ask(session, family.wife_actor, family.husband, F.PHONE, "13912345678")
+    assert asked.status is CorrectionStatus.OPEN
+    with pytest.raises(Invalid):
+        await ask(session, family.husband_actor, family.husband, F.PHONE, "13912345678")
+
+
+async def test_the_type_of_the_family_follows_a_correction(session):
+    family = await made.couple(session)
+    await family_types.settle(session, [family.household.id])
+    assert family.household.family_type is FamilyType.DEVELOPING
+    for spouse in (family.wife, family.husband):
+        asked = await ask(session, await village(session), spouse, F.BIRTH_DATE, "1940-01-02")
+        await approve(session, await office(session), asked)
+    await session.refresh(family.household)
+    assert family.household.family_type is FamilyType.ELDERLY
+
+
+async def test_who_has_left_sees_no_more_what_was_asked_for_a_housemate(session):
+    family = await made.couple(session)
+    asked = await ask(session, family.wife_actor, family.husband, F.PHONE, "13900000001")
+    seen = await corrections.own(session, family.wife_actor, after=None, limit=9)
+    assert [row.id for row in seen] == [asked.id]
+    await identity.release(session, await village(session), family.wife)
+    await session.flush()
+    assert await corrections.own(session, family.wife_actor, after=None, limit=9) == []
+    with pytest.raises(NotFound):
+        await corrections.withdraw(session, family.wife_actor, id=asked.id, version=asked.version)
+
+
+async def test_who_is_to_be_erased_is_in_no_list(session):
+    family = await made.couple(session)
+    asked = await ask(session, family.wife_actor, family.wife, F.NAME, "李秀瑛")
+    family.wife.restricted_at = clock.now()
+    await session.flush()
+    county = await made.worker(session, made.COUNTY, Role.COUNTY_ADMINISTRATOR)
+    for who, expected in ((await office(session), []), (county, [asked.id])):
+        rows = await corrections.listing(session, who, status=CorrectionStatus.OPEN, after=None, limit=9)
+        assert [row.id for row in rows] == expected
 
 
 async def test_what_changed_meanwhile_is_shown_masked_and_not_overwritten(session):

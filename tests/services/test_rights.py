@@ -1,23 +1,25 @@
 """A copy of everything held, erasure with the duties to keep, and what goes by itself."""
 
 import json
-from datetime import date, timedelta
+from datetime import date, datetime, time, timedelta
 
 import pytest
-from sqlalchemy import insert, select, update
+from sqlalchemy import insert, select, text, update
 
 from app import clock
-from app.access import fetch
+from app.access import fetch, visible
 from app.db import begin, new_id
 from app.errors import NotFound, WrongState
-from app.models.appointments import AppointmentStatus
+from app.models.appointments import Appointment, AppointmentStatus
 from app.models.audit import AuditEvent, IdempotencyKey
 from app.models.consents import Consent
+from app.models.follow_ups import FollowUp
 from app.models.households import (
     Category,
     Couple,
     HandbookDetail,
     Household,
+    HouseholdEvent,
     HouseholdStatus,
     Membership,
     Person,
@@ -28,13 +30,17 @@ from app.models.identity import ResidentAccount, Role, SignIn
 from app.models.imports import ImportRow
 from app.models.results import DiagnosticReport
 from app.models.rights import Erasure, ErasureStatus
-from app.models.rosters import RosterMember
+from app.models.rosters import RosterMember, TrainingCertificate
 from app.services import audit, consents, corrections, documents, households, identity, rights, sign_ins
 from app.services.corrections.changes import CHANGE
 from app.services.households.handbook import note
 from app.services.idempotency import Key
 from app.services.rights import holds
+from app.services.rights.anonymising import anonymise
+from app.services.rights.held import HELD, about
+from tests.explain import Explain
 from tests.factories import appointments as made
+from tests.factories import imports as lists
 from tests.factories import results
 
 pytestmark = pytest.mark.usefixtures("connection")
@@ -169,6 +175,58 @@ async def test_the_history_of_consents_names_the_version_that_was_shown(session)
     [step] = [step for step in history if step["id"] == given.id]
     assert step["withdrawn_at"] is not None
     assert (step["notice_version"], bool(step["title_zh"])) == (1, True)
+
+
+async def gone(session, family):
+    """Dead, and so counted nowhere."""
+    await close(session, family)
+    family.husband.died_on = clock.today()
+    await session.flush()
+    return family.husband
+
+
+async def test_the_office_where_the_dead_were_last_served_helps_the_relatives(session):
+    dead = await gone(session, await made.couple(session))
+    worker = await made.worker(session, TOWN, Role.VILLAGE_WORKER)
+    abroad = await made.worker(session, "640105001000", Role.VILLAGE_WORKER)
+    named = {"person_id": dead.id, "purpose": "rights_request"}
+    with pytest.raises(NotFound):
+        await rights.file_of(session, abroad, **named)
+    with pytest.raises(NotFound):
+        await rights.request_for(session, abroad, key=key(), why="亲属申请", **named)
+    copy = await rights.file_of(session, worker, **named)
+    assert copy["person_id"] == dead.id
+    asked = await rights.request_for(session, worker, key=key(), why="亲属申请", **named)
+    assert (asked.status, asked.region_code) == (ErasureStatus.OPEN, TOWN)
+
+
+async def test_the_copy_reads_no_table_from_end_to_end(session):
+    family = await made.couple(session)
+    await session.execute(text("SET LOCAL enable_seqscan = off"))
+    whose = await about(session, family.wife.id)
+    small = {"consent_notice"}
+    for held in HELD:
+        plan = list(await session.scalars(Explain(select(held.model).where(held.of(whose)))))
+        full = [line for line in plan if "Seq Scan" in line]
+        assert not full or held.model.__tablename__ in small, (held.model.__tablename__, plan)
+
+
+async def test_a_step_of_the_evening_after_the_last_day_is_not_in_the_copy(session):
+    """A day ends at midnight in Shanghai."""
+    family = await made.couple(session)
+    await close(session, family)
+    over = datetime.combine(clock.today() + timedelta(days=1), time(), clock.SHANGHAI)
+    for at in (over - timedelta(minutes=1), over):
+        session.add(
+            HouseholdEvent(
+                household_id=family.household.id, at=at, kind=at.strftime("%H:%M"), actor_role=Role.SYSTEM
+            )
+        )
+    await session.flush()
+    sections = (await rights.own_file(session, family.wife_actor))["sections"]
+    assert [row["kind"] for row in rows(sections, "household_event")] == [
+        (over - timedelta(minutes=1)).strftime("%H:%M")
+    ]
 
 
 # What stands against an erasure
@@ -336,6 +394,70 @@ async def test_a_refusal_and_a_withdrawal_bring_the_person_back(session):
         await decide(session, admin, refused)
 
 
+async def test_nobody_grants_the_own_request(session):
+    family = await made.couple(session)
+    admin, colleague = await administrator(session), await administrator(session)
+    asked = await rights.request_for(
+        session, admin, key=key(), person_id=family.wife.id, why="到场申请", purpose="rights_request"
+    )
+    for grant in (True, False):
+        with pytest.raises(rights.OwnRequest):
+            await decide(session, admin, asked, grant=grant)
+    assert (await decide(session, colleague, asked)).status is ErasureStatus.HELD
+
+
+async def test_a_binding_released_as_wrong_leaves_no_hold_on_an_erasure(session):
+    family = await made.couple(session)
+    child = await a_child(session, family, clock.today() - timedelta(days=365))
+    asked = [await ask(session, family.wife_actor), await ask(session, family.wife_actor, child)]
+    assert len(await rights.own(session, family.wife_actor)) == 2
+    worker = await made.worker(session, TOWN, Role.VILLAGE_WORKER)
+    await identity.release(session, worker, family.wife)
+    await session.flush()
+    assert await rights.own(session, family.wife_actor) == []
+    for one in asked:
+        with pytest.raises(NotFound):
+            await rights.withdraw(session, family.wife_actor, id=one.id, version=one.version)
+
+
+async def test_what_is_about_who_is_to_be_erased_is_out_of_sight(session):
+    attended = await made.attended(session)
+    await results.post(session, attended, results.body(attended))
+    worker, admin = await made.worker(session, TOWN, Role.VILLAGE_WORKER), await administrator(session)
+    models = (Appointment, DiagnosticReport, FollowUp)
+
+    async def seen(who):
+        rows = {
+            model: list(await session.scalars(select(model).where(visible(who, model)))) for model in models
+        }
+        return [bool(rows[model]) for model in models]
+
+    assert await seen(worker) == [True, True, True]
+    attended.spouses.husband.restricted_at = attended.spouses.wife.restricted_at = clock.now()
+    await session.flush()
+    assert (await seen(worker), await seen(admin)) == ([False] * 3, [True] * 3)
+
+
+async def test_one_that_fails_does_not_stop_the_others(session, monkeypatch, caplog):
+    admin, families = await administrator(session), [await made.couple(session) for _ in range(2)]
+    for family in families:
+        await decide(session, admin, await ask(session, family.wife_actor))
+        await close(session, family)
+    await session.commit()
+    real = rights.erasing.anonymise
+
+    async def broken(db, actor, person):
+        if person.id == families[0].wife.id:
+            raise RuntimeError
+        await real(db, actor, person)
+
+    monkeypatch.setattr(rights.erasing, "anonymise", broken)
+    assert await rights.finish_due() == 1
+    assert "erasure failed" in caplog.text
+    await session.refresh(families[1].wife)
+    assert families[1].wife.name == "已注销"
+
+
 async def test_a_guardian_asks_for_a_child_under_14_only(session):
     family, stranger = await made.couple(session), await made.couple(session)
     young = await a_child(session, family, clock.today() - timedelta(days=365))
@@ -403,7 +525,10 @@ async def test_who_moved_out_of_the_association_may_be_erased(session):
     await decide(session, await administrator(session), asked)
     left = await session.scalar(select(Membership).where(Membership.person_id == family.wife.id))
     assert left.valid_to == clock.today()
-    assert (await session.scalar(select(Couple.wife_id))) == family.wife.id
+    married = await session.scalar(select(Couple).execution_options(populate_existing=True))
+    assert (married.wife_id, married.valid_to) == (family.wife.id, clock.today()), (
+        "the husband may marry again"
+    )
 
 
 async def test_all_names_under_which_somebody_was_registered_go(session):
@@ -444,10 +569,17 @@ async def test_who_is_on_a_roster_leaves_it_first(session):
     await close(session, family)
     member = RosterMember(
         id=new_id(), kind="volunteer", name="李秀英", region_code=TOWN, person_id=family.wife.id,
-        joined_on=date(2024, 1, 1), created_at=clock.now(),
+        joined_on=date(2024, 1, 1), created_at=clock.now(), post="凤凰北街志愿者",
+        staff_account_id=(await administrator(session)).id,
     )  # fmt: skip
     member.phone = "13912345678"
     session.add(member)
+    await session.flush()
+    certificate = TrainingCertificate(
+        id=new_id(), member_id=member.id, title="急救", issuer="红十字会", number="640104199506010021",
+        issued_on=date(2024, 2, 1), created_at=clock.now(),
+    )  # fmt: skip
+    session.add(certificate)
     await session.flush()
     assert await codes(session, family.wife) == {"active_roster": None}
     [row] = rows((await rights.own_file(session, family.wife_actor))["sections"], "roster_member")
@@ -456,7 +588,9 @@ async def test_who_is_on_a_roster_leaves_it_first(session):
     await session.flush()
     await decide(session, await administrator(session), await ask(session, family.wife_actor))
     await session.refresh(member)
-    assert (member.name, member.phone) == ("已注销", None)
+    assert (member.name, member.phone, member.post, member.staff_account_id) == ("已注销", None, None, None)
+    await session.refresh(certificate)
+    assert (certificate.title, certificate.number) == ("急救", None)
 
 
 async def test_the_line_of_a_list_says_nothing_any_more(session):
@@ -465,13 +599,40 @@ async def test_the_line_of_a_list_says_nothing_any_more(session):
     line = {
         "batch_id": new_id(), "line": 1, "verdict": "known", "wrong": [], "id": new_id(), "person_id": family.wife.id,
         "name": "李秀英", "birth_date": date(1995, 6, 1), "document_index": family.wife.document_index,
-        "document_number_sealed": b"sealed", "categories": [],
+        "document_number_sealed": b"sealed", "categories": [{"evidence": "00"}], "local_number": "12",
+        "hukou_region_code": TOWN, "resident_since": date(2020, 1, 1), "married_since": date(2023, 1, 1),
+        "before": {"phone_sealed": "00"},
     }  # fmt: skip
     await session.execute(insert(ImportRow).values(line))
     await decide(session, await administrator(session), await ask(session, family.wife_actor))
     row = await session.scalar(select(ImportRow).execution_options(populate_existing=True))
-    assert (row.name, row.birth_date, row.document_index, row.document_number_sealed) == (None,) * 4
-    assert row.person_id == family.wife.id
+    for column in set(line) - {"batch_id", "line", "verdict", "wrong", "id", "person_id", "categories"}:
+        assert getattr(row, column) is None, column
+    assert (row.person_id, row.verdict, row.categories) == (family.wife.id, "known", [])
+    assert await session.scalar(select(ImportRow.line).where(ImportRow.before.is_(None))) == 1, (
+        "and no JSON null"
+    )
+
+
+async def test_who_is_erased_comes_in_by_no_list_that_waits(session):
+    officer = await made.worker(session, TOWN)
+    await session.commit()
+    lines = lists.family("12") + lists.family("13")
+    id = await lists.checked(officer, lines)
+    [first, *_] = await lists.rows_of(session, id)
+    head = made.person(first.name, Sex.MALE)
+    head.region_code, head.document_index = None, first.document_index
+    session.add(head)
+    await session.flush()
+    await anonymise(session, SYSTEM, head)
+    await session.commit()
+    session.expire_all()
+    seen = {row.line: (row.verdict, row.local_number) for row in await lists.rows_of(session, id)}
+    half = len(seen) // 2
+    verdicts = [verdict for verdict, _ in seen.values()]
+    assert verdicts[:half] == ["refused"] * half
+    assert set(verdicts[half:]) <= {"ready", "warning"}
+    assert (await lists.commit(session, officer, id))["status"] == "committed"
 
 
 # What goes by itself

@@ -80,7 +80,6 @@ async def edit_household(
         WrongState,
         DocumentNotValid,
         corrections.CorrectionPending,
-        corrections.DocumentRegistered,
         corrections.SexContradictsMarriage,
         IdempotencyKeyReused,
         IdempotencyKeyTaken,

@@ -101,10 +101,10 @@ async def erasure_detail(db: Db, actor: Decide, id: uuid.UUID, purpose: Purpose)
 @router.post(
     "/erasures/{id}/decide",
     summary="办理注销 Decide on an erasure",
-    responses=problems(NotFound, StaleVersion, WrongState),
+    responses=problems(NotFound, StaleVersion, WrongState, rights.OwnRequest),
 )
 async def decide_erasure(db: Db, actor: Decide, id: uuid.UUID, body: DecideErasure) -> ErasureView:
     """Refused with the reason; granted and done; or granted and held, with what stands against it and until when:
-    meanwhile the data are only stored, and erased by themselves once the last duty has ended."""
+    meanwhile the data are only stored, and erased by themselves once the last duty has ended. Never by who asked."""
     row = await rights.decide(db, actor, id=id, version=body.version, grant=body.grant, reason=body.reason)
     return ErasureView.model_validate(row)

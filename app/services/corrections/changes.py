@@ -94,6 +94,8 @@ Value = str | dict[str, str] | None
 
 
 class DocumentRegistered(Conflict, constraint="uq_person_document_index"):
+    """Found out at the approval only, so that nobody tries out numbers: each try is a request that stays."""
+
     zh, en = "该证件已登记给其他人", "This document is registered to somebody else"
     do_zh, do_en = (
         "请核对证件；确为同一人的，请办理合并",
@@ -172,13 +174,6 @@ async def _check_document(db: AsyncSession, person: Person, value: KindAndNumber
     document = documents.read(value.kind, value.number, pointer=f"{VALUE}/number")
     if document.sex is not None:
         await _check_marriage(db, person, document.sex)
-
-
-async def require_free(db: AsyncSession, person: Person, value: KindAndNumber) -> None:
-    """Two people never share a document. Told to workers only: who tries numbers must learn nothing."""
-    index = documents.read(value.kind, value.number, pointer=f"{VALUE}/number").index
-    if await db.scalar(select(exists().where(Person.document_index == index, Person.id != person.id))):
-        raise DocumentRegistered
 
 
 def _require_unsaid(person: Person, fact: str, value: date | Sex) -> None:

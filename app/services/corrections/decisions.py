@@ -17,7 +17,13 @@ from app.services import audit, documents, identity
 from app.services.corrections import changes
 from app.services.corrections.changes import CHANGE, Change, NewDocument, NewPhone
 from app.services.corrections.requests import Asked, held, household_of, read, subject_of
+from app.services.households import family_types
 from app.services.households.handbook import note
+
+#: What the type of the family depends on.
+DECIDES_TYPE = (
+    CorrectionField.BIRTH_DATE, CorrectionField.SEX, CorrectionField.DOCUMENT, CorrectionField.HUKOU_REGION_CODE,
+)  # fmt: skip
 
 
 class OwnRequest(Forbidden):
@@ -86,10 +92,13 @@ async def approve(db: AsyncSession, actor: Actor, *, id: uuid.UUID, version: int
     await _apply(db, actor, row, subject, change)
     row.status, row.decided_by, row.decided_at = CorrectionStatus.APPROVED, actor.account_id, clock.now()
     await db.flush()  # raises the version that the answer shows; the document's index has the last word
+    home = await household_of(db, subject)
     await note(
-        db, actor, await household_of(db, subject), "correction_approved", row.field, person_id=row.person_id,
+        db, actor, home, "correction_approved", row.field, person_id=row.person_id,
         detail={"old": before, "new": _facts(subject, row.field), "evidence": row.evidence},
     )  # fmt: skip
+    if row.field in DECIDES_TYPE:
+        await family_types.settle(db, [home.id])
     return await read(db, actor, row)
 
 
@@ -130,7 +139,6 @@ async def _apply(
         raise CannotApply(errors=problem.errors) from problem
     match change:
         case NewDocument():
-            await changes.require_free(db, subject, change.value)
             _set_document(subject, documents.read(change.value.kind, change.value.number))
         case NewPhone():
             await _set_phone(db, actor, row, subject, change.value)

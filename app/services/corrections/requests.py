@@ -11,13 +11,14 @@ from sqlalchemy.orm import aliased
 from app import clock
 from app.access import Actor, fetch, visible
 from app.crypto import mask_name
-from app.errors import Conflict, Forbidden, Invalid, StaleVersion, WrongState
+from app.errors import Conflict, Forbidden, Invalid, NotFound, StaleVersion, WrongState
 from app.models.corrections import Correction, CorrectionField, CorrectionStatus
 from app.models.households import Household, HouseholdStatus, Membership, Person
 from app.models.identity import Role
-from app.services import audit, idempotency
+from app.services import audit, idempotency, identity
 from app.services.corrections import changes
-from app.services.corrections.changes import Change, NewAddress, NewDocument
+from app.services.corrections.changes import Change, NewAddress
+from app.services.households import belonging
 from app.services.households.handbook import note
 from app.services.idempotency import Key
 
@@ -59,6 +60,8 @@ async def request(
     """What was verified changes only when a second person has seen the evidence (PIPL art. 46). A resident asks for
     the own household, a worker for those of the region; a field has one open request."""
     if await idempotency.claim(db, actor, key):
+        await subject_of(db, actor, subject_id, change)  # nobody holds what is not to be seen
+        await belonging.lock_homes(db, [subject_id], [subject_id])  # before people, as everybody does
         subject = await subject_of(db, actor, subject_id, change)
         await _check(db, actor, subject, change)
         row = Correction(
@@ -106,12 +109,17 @@ async def household_of(db: AsyncSession, subject: Person | Household) -> Househo
 
 
 async def _check(db: AsyncSession, actor: Actor, subject: Person | Household, change: Change) -> None:
-    if changes.now(subject, change.field) == changes.written(change):
+    if changes.now(subject, change.field) == changes.written(change) and await _may_know(db, actor, subject):
         raise Invalid.at(changes.VALUE, "与现在的登记相同", "this is on file already")
     if isinstance(subject, Person):
         await changes.check(db, subject, change)
-        if isinstance(change, NewDocument) and actor.role is not Role.RESIDENT:
-            await changes.require_free(db, subject, change.value)
+
+
+async def _may_know(db: AsyncSession, actor: Actor, subject: Person | Household) -> bool:
+    """To a housemate the values are masked: guessing them is not answered."""
+    if actor.role is not Role.RESIDENT or isinstance(subject, Household):
+        return True
+    return subject.id == await identity.own_id(db, actor)
 
 
 async def withdraw(db: AsyncSession, actor: Actor, *, id: uuid.UUID, version: int) -> Asked:
@@ -133,6 +141,11 @@ def _asked_by(actor: Actor, row: Correction) -> bool:
 
 async def held(db: AsyncSession, actor: Actor, id: uuid.UUID, version: int) -> Correction:
     """An open request, until the transaction ends."""
+    subject = select(func.coalesce(Correction.person_id, Correction.household_id))
+    subject_id = await db.scalar(subject.where(Correction.id == id, visible(actor, Correction)))
+    if subject_id is None:
+        raise NotFound
+    await belonging.lock_homes(db, [subject_id], [subject_id])
     row = await fetch(db, actor, Correction, id, lock=True)
     if row.version != version:
         raise StaleVersion(current_version=row.version)

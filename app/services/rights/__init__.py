@@ -1,5 +1,6 @@
 """The rights of the person: a copy of everything held, erasure, what is kept how long (PIPL arts. 44 to 50)."""
 
+from app.services.corrections.decisions import OwnRequest
 from app.services.rights.copies import file_of, own_file
 from app.services.rights.erasing import (
     Detail,
@@ -20,6 +21,7 @@ __all__ = [
     "Detail",
     "ErasurePending",
     "Listed",
+    "OwnRequest",
     "decide",
     "detail",
     "file_of",

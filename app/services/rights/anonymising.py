@@ -19,6 +19,7 @@ from app.models.households import (
 from app.models.identity import CITIZEN_DOOR, ResidentAccount, SignIn
 from app.models.regions import Region
 from app.services import audit, identity
+from app.services.households import belonging
 from app.services.households.handbook import note
 from app.services.rights.emptying import NAME, empty, empty_households
 
@@ -26,9 +27,9 @@ COUNTY = 3
 
 
 async def anonymise(db: AsyncSession, actor: Actor, person: Person) -> None:
-    """The caller holds the person's row. Afterwards the same document registers as a new person; ids, sex, year of
-    birth, county, categories, results and appointments stay, so that statistics count what was. The audit trail
-    and who agreed to what are proof and stay: ids only."""
+    """The caller holds the person's households, then the row. Afterwards the same document registers as a new person;
+    ids, sex, year of birth, county, categories, results and appointments stay, so that statistics count what was.
+    The audit trail and who agreed to what are proof and stay: ids only."""
     await _let_go_of_the_account(db, actor, person)
     await _leave(db, person)
     merged = select(Person).where(Person.merged_into == person.id).order_by(Person.id).with_for_update()
@@ -73,10 +74,14 @@ async def _let_go_of_the_account(db: AsyncSession, actor: Actor, person: Person)
 
 
 async def _leave(db: AsyncSession, person: Person) -> None:
-    """A household that has moved out of the association keeps its members: not this one."""
+    """A household that has moved out of the association keeps its members: not this one. A marriage, too, ends for
+    the spouse, who stays."""
     mine = select(Membership).where(Membership.person_id == person.id, Membership.valid_to.is_(None))
     for membership in await db.scalars(mine.with_for_update()):
         membership.valid_to = max(clock.today(), membership.valid_from)
+    couple = await belonging.couple_of(db, person.id)
+    if couple is not None:
+        couple.valid_to = max(clock.today(), couple.valid_from)
 
 
 async def _county(db: AsyncSession, code: str | None) -> str | None:

@@ -9,11 +9,12 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import aliased
 
 from app import clock
-from app.access import AGE_OF_OWN_CONSENT, Actor, fetch
+from app.access import AGE_OF_OWN_CONSENT, Actor
 from app.db import Base
 from app.models.households import Membership, Person, Relation
 from app.services import audit, identity
-from app.services.rights.held import HELD
+from app.services.rights.held import HELD, about
+from app.services.rights.offices import at_the_office
 
 #: Of one table. Nobody comes near it; whoever does is told so.
 MOST = 10_000
@@ -35,8 +36,9 @@ async def own_file(db: AsyncSession, actor: Actor) -> dict[str, Any]:
 
 
 async def file_of(db: AsyncSession, actor: Actor, *, person_id: uuid.UUID, purpose: str) -> dict[str, Any]:
-    """The same for who has no phone: a worker hands over the copy. Recorded as an unmasked read."""
-    person = await fetch(db, actor, Person, person_id)
+    """The same for who has no phone, or for the relatives of who has died: a worker hands over the copy. Recorded as
+    an unmasked read."""
+    person = await at_the_office(db, actor, person_id)
     await audit.record(db, actor, "export", "person", person.id, people=[person.id], purpose=purpose)
     return {
         "made_at": clock.now(), "person_id": person.id, "sections": await _sections(db, person.id), "children": [],
@@ -57,10 +59,10 @@ async def _children(db: AsyncSession, person: uuid.UUID) -> list[uuid.UUID]:
 
 
 async def _sections(db: AsyncSession, person: uuid.UUID) -> list[dict[str, Any]]:
-    sections = []
+    sections, whose = [], await about(db, person)
     for held in HELD:
         table = inspect(held.model)
-        query = select(held.model).where(held.of(person)).order_by(*table.primary_key).limit(MOST + 1)
+        query = select(held.model).where(held.of(whose)).order_by(*table.primary_key).limit(MOST + 1)
         rows = list(await db.scalars(query))
         sections.append(
             {

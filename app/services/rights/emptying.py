@@ -1,9 +1,11 @@
 """What is written about somebody in sealed and free text, and what becomes of it in an erasure (PIPL art. 47)."""
 
+import uuid
 from collections.abc import Mapping
 from typing import Any
 
-from sqlalchemy import or_, select, update
+from sqlalchemy import and_, case, literal, null, or_, select, tuple_, update
+from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import aliased
 
@@ -11,6 +13,7 @@ from app.models.appointments import Qualification
 from app.models.corrections import Correction, CorrectionStatus
 from app.models.duplicates import Merge, Suspicion
 from app.models.households import (
+    PENDING,
     Category,
     HandbookDetail,
     Household,
@@ -18,12 +21,15 @@ from app.models.households import (
     HouseholdStatus,
     Membership,
     Person,
+    Relation,
 )
-from app.models.imports import ImportRow
+from app.models.identity import ResidentAccount
+from app.models.imports import ImportBatch, ImportRow, ImportStatus, Verdict
 from app.models.moves import Move
 from app.models.rights import Erasure
-from app.models.rosters import RosterMember
+from app.models.rosters import RosterMember, TrainingCertificate
 from app.models.surveys import SurveyResponse
+from app.services.households import belonging
 
 NAME = "已注销"
 
@@ -64,13 +70,55 @@ SEALED: Mapping[str, str] = {
     "wechat_token.token_sealed": "of the association",
 }
 
+#: Every column of JSON, where a sealed value or a fact may hide, and what becomes of it. The same guard compares.
+JSON: Mapping[str, str] = {
+    "import_row.categories": "emptied: the evidence in it is sealed",
+    "import_row.before": "emptied: the phone in it is sealed",
+    "import_row.wrong": "kept: what was wrong with a cell, never what it said",
+    "qualification.facts": "emptied",
+    "household.marks": "emptied with one's own unverified registration",
+    "erasure.holds": "kept: codes of duties and days",
+    "follow_up.outcome": "kept: dates and codes, counted, and nobody's any more",
+    "risk_assessment.findings": "kept: codes, counted, and nobody's any more",
+    "life_event.changes": "kept: append-only; ids, dates and states",
+    "household_move.members": "kept: ids and relations",
+    "suspicion.reasons": "kept: which facts agreed, not what they are",
+    "survey_response.answers": "kept: choices and numbers of a household, counted",
+    "survey_template.questions": "about nobody",
+    "observation_definition.codes": "about nobody",
+    "import_batch.counts": "about nobody",
+    "import_batch.problem": "about nobody: numbers of households",
+    "rule_version.body": "about nobody",
+    "region_statistic.figures": "about nobody",
+    "station.rooms": "about nobody",
+    "station.devices": "about nobody",
+    "station.hours": "about nobody",
+    "station.closed_days": "about nobody",
+}
+
 #: What a line of an imported list says of somebody.
 SAID_IN_A_LIST: Mapping[str, Any] = dict.fromkeys(
     (
-        "address_sealed", "name", "pinyin", "initials", "birth_date", "document_number_sealed", "document_index",
-        "phone_sealed", "phone_index", "before",
-    )
-)  # fmt: skip
+        "local_number", "address_sealed", "name", "pinyin", "initials", "birth_date", "document_number_sealed",
+        "document_index", "phone_sealed", "phone_index", "hukou_region_code", "hukou_type", "resident_since",
+        "married_since", "before",
+    ),
+    null(),
+) | {"categories": []}  # fmt: skip
+ERASED = {
+    "column": "", "code": "erased", "zh": "已办理注销，请从名册中删除", "en": "erased: take this out of the list",
+}  # fmt: skip
+#: Of a list that is not in the registry yet.
+WAITING = (ImportStatus.CHECKING, ImportStatus.CHECKED, ImportStatus.COMMITTING)
+
+
+async def hold_homes(db: AsyncSession, person_id: uuid.UUID) -> None:
+    """Every household that somebody belonged to, and the form under way, until the transaction ends: households are
+    locked before people, and of two members who are erased at once the second finds the first gone."""
+    belonged = select(Membership.household_id).where(Membership.person_id == person_id)
+    form = select(Household.id).join(ResidentAccount, ResidentAccount.id == Household.account_id)
+    form = form.where(ResidentAccount.person_id == person_id, Household.status.in_(PENDING))
+    await belonging.lock(db, await db.scalars(belonged.union(form)))
 
 
 async def empty(db: AsyncSession, person: Person) -> None:
@@ -80,16 +128,34 @@ async def empty(db: AsyncSession, person: Person) -> None:
     await db.execute(update(Qualification).where(Qualification.person_id == person.id).values(facts={}))
     for category in await db.scalars(select(Category).where(Category.person_id == person.id)):
         category.evidence = NAME
-    lines = update(ImportRow).where(
-        or_(ImportRow.person_id == person.id, ImportRow.document_index == person.document_index)
-    )
-    await db.execute(lines.values(**SAID_IN_A_LIST))
+    await _empty_lists(db, person)
     for member in await db.scalars(select(RosterMember).where(RosterMember.person_id == person.id)):
-        member.name, member.phone = NAME, None
+        member.name, member.phone, member.post, member.staff_account_id = NAME, None, None, None
+    roster = select(RosterMember.id).where(RosterMember.person_id == person.id)
+    earned = update(TrainingCertificate).where(TrainingCertificate.member_id.in_(roster))
+    await db.execute(earned.values(number=None))
     await _empty_duplicates(db, person)
     await _empty_requests(db, Correction.person_id == person.id)
     for asked in await db.scalars(select(Erasure).where(Erasure.person_id == person.id).with_for_update()):
         asked.why = asked.reason = None
+
+
+async def _empty_lists(db: AsyncSession, person: Person) -> None:
+    """What is not in the registry yet does not come in; nor does a household that was to come in under this head."""
+    said = or_(ImportRow.person_id == person.id, ImportRow.document_index == person.document_index)
+    waiting = ImportRow.batch_id.in_(select(ImportBatch.id).where(ImportBatch.status.in_(WAITING)))
+    open_line = and_(ImportRow.verdict.in_([Verdict.READY, Verdict.WARNING]), waiting)
+    headed = select(ImportRow.batch_id, ImportRow.household_id).where(
+        said, ImportRow.relation == Relation.HEAD, ImportRow.joins.is_(None)
+    )
+    families = [tuple(row) for row in await db.execute(headed)]
+    family = tuple_(ImportRow.batch_id, ImportRow.household_id).in_(families)
+    wrong = ImportRow.wrong + literal([ERASED], JSONB)
+    refused = update(ImportRow).where(family, ~said, open_line)
+    await db.execute(refused.values(verdict=Verdict.REFUSED, wrong=wrong))
+    verdict = case((open_line, literal(Verdict.REFUSED, ImportRow.verdict.type)), else_=ImportRow.verdict)
+    told = case((open_line, wrong), else_=ImportRow.wrong)
+    await db.execute(update(ImportRow).where(said).values(verdict=verdict, wrong=told, **SAID_IN_A_LIST))
 
 
 async def _empty_duplicates(db: AsyncSession, person: Person) -> None:
@@ -108,18 +174,22 @@ async def _empty_requests(db: AsyncSession, about: Any) -> None:
 
 
 async def empty_households(db: AsyncSession, person: Person) -> None:
-    """Households that are no longer active, once nobody who ever belonged to them is left."""
-    other, belonged = aliased(Person), aliased(Membership)
+    """Households that are no longer active, once nobody who ever belonged to them, or to the one into which they were
+    merged, is left. The caller has locked
+    them in an earlier statement: this one sees who has been erased meanwhile."""
+    other, belonged, merged = aliased(Person), aliased(Membership), aliased(Household)
     left = (
         select(belonged.id)
         .join(other, other.id == belonged.person_id)
-        .where(belonged.household_id == Household.id, other.erased_at.is_(None), other.id != person.id)
+        .where(belonged.household_id.in_([Household.id, Household.merged_into]))
+        .where(other.erased_at.is_(None), other.id != person.id)
     )
-    theirs = select(Membership.household_id).where(Membership.person_id == person.id)
+    homes = select(Membership.household_id).where(Membership.person_id == person.id)
+    theirs = homes.union(select(merged.id).where(merged.merged_into.in_(homes)))
     query = select(Household).where(
         Household.id.in_(theirs), Household.status != HouseholdStatus.ACTIVE, ~left.exists()
     )
-    for household in await db.scalars(query.order_by(Household.id).with_for_update(of=Household)):
+    for household in await db.scalars(query.order_by(Household.id)):
         household.address = household.family_type_reason = household.form = None
         await _empty_household(db, household)
 

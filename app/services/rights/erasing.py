@@ -1,5 +1,6 @@
 """Asking to be erased, and deciding about it (PIPL arts. 47, 50)."""
 
+import logging
 import uuid
 from dataclasses import dataclass
 from datetime import datetime
@@ -12,21 +13,23 @@ from app import clock
 from app.access import Actor, fetch, visible
 from app.crypto import mask_name
 from app.db import begin
-from app.errors import Conflict, StaleVersion, WrongState
-from app.models.households import Household, Membership, Person
+from app.errors import Conflict, NotFound, StaleVersion, WrongState
+from app.models.households import Person
 from app.models.identity import Role
 from app.models.rights import Erasure, ErasureStatus
 from app.services import audit, consents, idempotency, identity
+from app.services.corrections.decisions import OwnRequest
 from app.services.idempotency import Key
 from app.services.rights.anonymising import anonymise
+from app.services.rights.emptying import hold_homes
 from app.services.rights.holds import Hold, holds
-from app.settings import settings
+from app.services.rights.offices import at_the_office, office_of
 
 S = ErasureStatus
 UNDER_WAY = (S.OPEN, S.HELD)
 #: Who holds the person's row while an erasure is decided need not see the person: the request was seen.
 DECIDING = Actor.system("erasure")
-BATCH = 200
+log = logging.getLogger("nuanxin.rights")
 
 
 class ErasurePending(Conflict, constraint="uq_erasure_person_id_under_way"):
@@ -75,7 +78,7 @@ async def request_for(
     db: AsyncSession, actor: Actor, *, key: Key, person_id: uuid.UUID, why: str, purpose: str
 ) -> Listed:
     """A worker on behalf of somebody without a phone, or of the relatives of who has died (PIPL art. 49)."""
-    person = await fetch(db, actor, Person, person_id)
+    person = await at_the_office(db, actor, person_id)
     return await _request(db, actor, key, person, why, purpose=purpose)
 
 
@@ -84,7 +87,7 @@ async def _request(
 ) -> Listed:
     if await idempotency.claim(db, actor, key):
         row = Erasure(
-            id=key.id, person_id=person.id, region_code=await _region(db, person), status=S.OPEN,
+            id=key.id, person_id=person.id, region_code=await _office(db, person), status=S.OPEN,
             requester_role=actor.role, requested_by=actor.account_id, requested_at=clock.now(), holds=[],
         )  # fmt: skip
         row.why = why
@@ -94,13 +97,9 @@ async def _request(
     return await _read(db, await fetch(db, actor, Erasure, key.id))
 
 
-async def _region(db: AsyncSession, person: Person) -> str:
-    """Where it is decided: where the person is or was last served; the association itself for who never was."""
-    if person.region_code:
-        return person.region_code
-    last = select(Household.region_code).join(Membership, Membership.household_id == Household.id)
-    newest = last.where(Membership.person_id == person.id).order_by(Membership.valid_from.desc()).limit(1)
-    return await db.scalar(newest) or settings().region_code
+async def _office(db: AsyncSession, person: Person) -> str:
+    """Where it is decided."""
+    return (await db.scalars(select(office_of()).where(Person.id == person.id))).one()
 
 
 async def withdraw(db: AsyncSession, actor: Actor, *, id: uuid.UUID, version: int) -> Listed:
@@ -115,8 +114,11 @@ async def decide(
     db: AsyncSession, actor: Actor, *, id: uuid.UUID, version: int, grant: bool, reason: str
 ) -> Listed:
     """Refused with the reason; or granted: done at once, or held while a duty to keep stands against it. Meanwhile the
-    data are stored only, and once the last duty has ended the nightly job erases."""
+    data are stored only, and once the last duty has ended the nightly job erases. Never by who asked: it cannot be
+    undone."""
     row = await _held(db, actor, id, version)
+    if row.requested_by == actor.id:
+        raise OwnRequest
     person = await fetch(db, DECIDING, Person, row.person_id, lock=True)
     row.decided_by, row.decided_at, row.reason = actor.account_id, clock.now(), reason
     if not grant:
@@ -137,15 +139,23 @@ async def _carry_out(db: AsyncSession, actor: Actor, row: Erasure, person: Perso
 
 
 async def finish_due() -> int:
-    """Those granted whose last hold has ended, by the nightly job, each in a transaction of its own."""
+    """Those granted whose last hold has ended, by the nightly job, each in a transaction of its own: one that fails
+    is logged and tried again the next night."""
     async with begin() as db:
-        waiting = select(Erasure.id).where(Erasure.status == S.HELD).order_by(Erasure.decided_at)
-        ids = list(await db.scalars(waiting))
-    return sum([await _finish(id) for id in ids])
+        waiting = select(Erasure.id, Erasure.person_id).where(Erasure.status == S.HELD)
+        due = [(row.id, row.person_id) for row in await db.execute(waiting.order_by(Erasure.decided_at))]
+    done = 0
+    for id, person_id in due:
+        try:
+            done += await _finish(id, person_id)
+        except Exception:
+            log.exception("erasure failed", extra={"erasure": str(id)})
+    return done
 
 
-async def _finish(id: uuid.UUID) -> bool:
+async def _finish(id: uuid.UUID, person_id: uuid.UUID) -> bool:
     async with begin() as db:
+        await hold_homes(db, person_id)
         query = select(Erasure).where(Erasure.id == id, Erasure.status == S.HELD)
         row = await db.scalar(query.with_for_update(skip_locked=True))
         if row is None or await holds(db, row.person_id):
@@ -155,6 +165,11 @@ async def _finish(id: uuid.UUID) -> bool:
 
 
 async def _held(db: AsyncSession, actor: Actor, id: uuid.UUID, version: int) -> Erasure:
+    """A request under way, until the transaction ends. Households are locked first, as by everybody."""
+    person_id = await db.scalar(select(Erasure.person_id).where(Erasure.id == id, visible(actor, Erasure)))
+    if person_id is None:
+        raise NotFound
+    await hold_homes(db, person_id)
     row = await fetch(db, actor, Erasure, id, lock=True)
     if row.version != version:
         raise StaleVersion(current_version=row.version)

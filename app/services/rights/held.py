@@ -3,11 +3,13 @@
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import date, datetime, time, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, func, or_, select
-from sqlalchemy.orm import aliased
+from sqlalchemy import ColumnElement, and_, or_, select, true
+from sqlalchemy.ext.asyncio import AsyncSession
 
+from app import clock
 from app.db import Base
 from app.models.appointments import Appointment, AppointmentEvent, Qualification
 from app.models.audit import AuditEvent
@@ -36,141 +38,166 @@ from app.services import identity
 
 
 @dataclass(frozen=True, slots=True)
+class About:
+    """Whose rows they are. Read first and passed as values: a list of ids is looked up in an index, a subquery beside
+    an OR reads the whole table."""
+
+    person: uuid.UUID
+    known_as: list[uuid.UUID]
+    accounts: list[uuid.UUID]
+    homes: list[uuid.UUID]
+    #: Every household that one belonged to, and until when.
+    belonged: list[tuple[uuid.UUID, datetime | None]]
+
+
+@dataclass(frozen=True, slots=True)
 class Held:
     """Rows of one table about a person."""
 
     model: type[Base]
     zh: str
     en: str
-    of: Callable[[uuid.UUID], ColumnElement[bool]]
+    of: Callable[[About], ColumnElement[bool]]
 
 
-def account_of(person: uuid.UUID) -> Any:
-    return select(ResidentAccount.id).where(ResidentAccount.person_id == person)
-
-
-def home_of(person: uuid.UUID) -> Any:
-    return select(Membership.household_id).where(
-        Membership.person_id == person, Membership.valid_to.is_(None)
+async def about(db: AsyncSession, person: uuid.UUID) -> About:
+    accounts = select(ResidentAccount.id).where(ResidentAccount.person_id == person)
+    belonged = list(
+        await db.execute(
+            select(Membership.household_id, Membership.valid_to).where(Membership.person_id == person)
+        )
     )
+    return About(
+        person, list(await db.scalars(identity.known_as(person))), list(await db.scalars(accounts)),
+        [household for household, last in belonged if last is None],
+        [(household, None if last is None else _after(last)) for household, last in belonged],
+    )  # fmt: skip
 
 
-def appointments_of(person: uuid.UUID) -> Any:
-    return select(Appointment.id).where(or_(Appointment.person_id == person, Appointment.spouse_id == person))
+def _after(last: date) -> datetime:
+    """When this day was over."""
+    return datetime.combine(last + timedelta(days=1), time(), clock.SHANGHAI)
 
 
-def reports_of(person: uuid.UUID) -> Any:
-    subject = or_(DiagnosticReport.person_id == person, DiagnosticReport.spouse_id == person)
+def appointments_of(about: About) -> Any:
+    mine = or_(Appointment.person_id == about.person, Appointment.spouse_id == about.person)
+    return select(Appointment.id).where(mine)
+
+
+def reports_of(about: About) -> Any:
+    subject = or_(DiagnosticReport.person_id == about.person, DiagnosticReport.spouse_id == about.person)
     return select(DiagnosticReport.id).where(subject)
 
 
-def _steps_of(person: uuid.UUID) -> ColumnElement[bool]:
+def _steps_of(about: About) -> ColumnElement[bool]:
     """Of the households one belonged to, while one did; what is about another member is in that one's file."""
-    belonged = aliased(Membership)
-    while_there = select(belonged.id).where(
-        belonged.household_id == HouseholdEvent.household_id,
-        belonged.person_id == person,
-        or_(belonged.valid_to.is_(None), func.date(HouseholdEvent.at) <= belonged.valid_to),
-    )
     return or_(
-        HouseholdEvent.person_id.in_(identity.known_as(person)),
-        and_(HouseholdEvent.person_id.is_(None), while_there.exists()),
+        HouseholdEvent.person_id.in_(about.known_as),
+        *(
+            and_(
+                HouseholdEvent.household_id == household,
+                HouseholdEvent.person_id.is_(None),
+                true() if until is None else HouseholdEvent.at < until,
+            )
+            for household, until in about.belonged
+        ),
     )
 
 
-def _notices_of(person: uuid.UUID) -> ColumnElement[bool]:
-    agreed = select(Consent.notice_id).where(or_(Consent.person_id == person, Consent.guardian_id == person))
-    return ConsentNotice.id.in_(agreed)
+def _details_of(about: About) -> ColumnElement[bool]:
+    steps = select(HouseholdEvent.detail_id).where(_steps_of(about), HouseholdEvent.detail_id.is_not(None))
+    own = select(HandbookDetail.id).where(HandbookDetail.person_id == about.person)
+    nobody_else_s = or_(HandbookDetail.person_id == about.person, HandbookDetail.person_id.is_(None))
+    return and_(HandbookDetail.id.in_(own.union(steps)), nobody_else_s)
+
+
+def _notices_of(about: About) -> ColumnElement[bool]:
+    mine = or_(Consent.person_id == about.person, Consent.guardian_id == about.person)
+    return ConsentNotice.id.in_(select(Consent.notice_id).where(mine))
 
 
 HELD: tuple[Held, ...] = (
-    Held(Person, "个人信息", "Person", lambda p: Person.id.in_(identity.known_as(p))),
+    Held(Person, "个人信息", "Person", lambda a: Person.id.in_(a.known_as)),
     Held(
         Household, "家庭", "Household",
-        lambda p: or_(
-            Household.id.in_(home_of(p)),
-            and_(Household.account_id.in_(account_of(p)), Household.status.in_(PENDING)),
+        lambda a: or_(
+            Household.id.in_(a.homes),
+            and_(Household.account_id.in_(a.accounts), Household.status.in_(PENDING)),
         ),
     ),
-    Held(Membership, "家庭成员关系", "Memberships", lambda p: Membership.person_id == p),
-    Held(Couple, "婚姻", "Marriages", lambda p: or_(Couple.wife_id == p, Couple.husband_id == p)),
+    Held(Membership, "家庭成员关系", "Memberships", lambda a: Membership.person_id == a.person),
+    Held(Couple, "婚姻", "Marriages", lambda a: or_(Couple.wife_id == a.person, Couple.husband_id == a.person)),
     Held(
         Category, "人员和家庭类别", "Categories",
-        lambda p: or_(Category.person_id == p, Category.household_id.in_(home_of(p))),
+        lambda a: or_(Category.person_id == a.person, Category.household_id.in_(a.homes)),
     ),
     Held(HouseholdEvent, "家庭手册", "Handbook", _steps_of),
+    Held(HandbookDetail, "家庭手册明细", "Handbook, details", _details_of),
     Held(
-        HandbookDetail, "家庭手册明细", "Handbook, details",
-        lambda p: or_(
-            HandbookDetail.person_id == p,
-            and_(
-                HandbookDetail.person_id.is_(None),
-                HandbookDetail.id.in_(select(HouseholdEvent.detail_id).where(_steps_of(p))),
-            ),
-        ),
+        Consent, "同意记录", "Consents",
+        lambda a: or_(Consent.person_id == a.person, Consent.guardian_id == a.person),
     ),
-    Held(Consent, "同意记录", "Consents", lambda p: or_(Consent.person_id == p, Consent.guardian_id == p)),
     Held(ConsentNotice, "告知书", "Notices agreed to", _notices_of),
-    Held(Qualification, "资格审核", "Eligibility", lambda p: Qualification.person_id == p),
-    Held(Appointment, "预约", "Appointments", lambda p: Appointment.id.in_(appointments_of(p))),
+    Held(Qualification, "资格审核", "Eligibility", lambda a: Qualification.person_id.in_(a.known_as)),
+    Held(Appointment, "预约", "Appointments", lambda a: Appointment.id.in_(appointments_of(a))),
     Held(
         AppointmentEvent, "预约过程", "Appointments, steps",
-        lambda p: AppointmentEvent.appointment_id.in_(appointments_of(p)),
+        lambda a: AppointmentEvent.appointment_id.in_(appointments_of(a)),
     ),
-    Held(DiagnosticReport, "检查报告", "Reports", lambda p: DiagnosticReport.id.in_(reports_of(p))),
+    Held(DiagnosticReport, "检查报告", "Reports", lambda a: DiagnosticReport.id.in_(reports_of(a))),
     Held(
         ReportVersion, "检查报告版本", "Reports, versions",
-        lambda p: ReportVersion.report_id.in_(reports_of(p)),
+        lambda a: ReportVersion.report_id.in_(reports_of(a)),
     ),
-    Held(Observation, "检查结果", "Observations", lambda p: Observation.person_id == p),
+    Held(Observation, "检查结果", "Observations", lambda a: Observation.person_id.in_(a.known_as)),
     Held(
         RiskAssessment, "风险评估", "Risk assessments",
-        lambda p: RiskAssessment.report_id.in_(reports_of(p)),
+        lambda a: RiskAssessment.report_id.in_(reports_of(a)),
     ),
-    Held(FollowUp, "随访", "Follow-ups", lambda p: FollowUp.person_id == p),
+    Held(FollowUp, "随访", "Follow-ups", lambda a: FollowUp.person_id == a.person),
     Held(
         FollowUpEvent, "随访过程", "Follow-ups, steps",
-        lambda p: FollowUpEvent.follow_up_id.in_(select(FollowUp.id).where(FollowUp.person_id == p)),
+        lambda a: FollowUpEvent.follow_up_id.in_(select(FollowUp.id).where(FollowUp.person_id == a.person)),
     ),
-    Held(ResidentAccount, "微信账号", "WeChat account", lambda p: ResidentAccount.person_id == p),
+    Held(ResidentAccount, "微信账号", "WeChat account", lambda a: ResidentAccount.person_id == a.person),
     Held(
         SignIn, "登录记录", "Sign-ins",
-        lambda p: and_(SignIn.door == CITIZEN_DOOR, SignIn.account_id.in_(account_of(p))),
+        lambda a: and_(SignIn.door == CITIZEN_DOOR, SignIn.account_id.in_(a.accounts)),
     ),
     Held(
         SubscriptionMessage, "消息", "Messages",
-        lambda p: SubscriptionMessage.account_id.in_(account_of(p)),
+        lambda a: SubscriptionMessage.account_id.in_(a.accounts),
     ),
     Held(
         MessageCredit, "消息授权", "Messages agreed to",
-        lambda p: MessageCredit.account_id.in_(account_of(p)),
+        lambda a: MessageCredit.account_id.in_(a.accounts),
     ),
     Held(
         Correction, "更正申请", "Corrections",
-        lambda p: or_(Correction.person_id == p, Correction.household_id.in_(home_of(p))),
+        lambda a: or_(Correction.person_id == a.person, Correction.household_id.in_(a.homes)),
     ),
-    Held(Erasure, "注销申请", "Erasure requests", lambda p: Erasure.person_id == p),
+    Held(Erasure, "注销申请", "Erasure requests", lambda a: Erasure.person_id == a.person),
     Held(
         LifeEvent, "生命事件", "Life events",
-        lambda p: or_(
-            LifeEvent.person_id == p,
-            and_(LifeEvent.person_id.is_(None), LifeEvent.household_id.in_(home_of(p))),
+        lambda a: or_(
+            LifeEvent.person_id.in_(a.known_as),
+            and_(LifeEvent.person_id.is_(None), LifeEvent.household_id.in_(a.homes)),
         ),
     ),
     Held(
         Move, "迁移", "Moves",
-        lambda p: or_(Move.household_id.in_(home_of(p)), Move.to_household_id.in_(home_of(p))),
+        lambda a: or_(Move.household_id.in_(a.homes), Move.to_household_id.in_(a.homes)),
     ),
-    Held(SurveyResponse, "需求调查", "Survey answers", lambda p: SurveyResponse.household_id.in_(home_of(p))),
-    Held(RosterMember, "花名册", "Rosters", lambda p: RosterMember.person_id == p),
+    Held(SurveyResponse, "需求调查", "Survey answers", lambda a: SurveyResponse.household_id.in_(a.homes)),
+    Held(RosterMember, "花名册", "Rosters", lambda a: RosterMember.person_id == a.person),
     Held(
         TrainingCertificate, "培训证书", "Training certificates",
-        lambda p: TrainingCertificate.member_id.in_(
-            select(RosterMember.id).where(RosterMember.person_id == p)
+        lambda a: TrainingCertificate.member_id.in_(
+            select(RosterMember.id).where(RosterMember.person_id == a.person)
         ),
     ),
     Held(
         AuditEvent, "访问记录", "Who did or saw what",
-        lambda p: AuditEvent.person_id.in_(identity.known_as(p)),
+        lambda a: AuditEvent.person_id.in_(a.known_as),
     ),
 )  # fmt: skip
