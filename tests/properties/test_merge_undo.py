@@ -19,6 +19,7 @@ from app.models.identity import ResidentAccount, Role
 from app.models.rosters import RosterKind, RosterMember
 from app.services.duplicates import merging, merging_households, references, undoing
 from app.services.duplicates.obstacles import MergeBlocked
+from app.services.households import family_types
 from app.services.idempotency import Key
 from tests.factories import appointments as made
 from tests.factories.results import NORMAL_WIFE, body, post, with_value
@@ -167,6 +168,7 @@ async def test_merge_then_undo_is_the_identity(
     """The database as the tables have it, sealed values byte for byte; only versions have gone up."""
     first, second = await two(session, kept, lost)
     actor = Actor(Role.SYSTEM, id=(await made.worker(session)).id)  # sees also who belongs nowhere
+    await family_types.settle(session, list(await session.scalars(select(Household.id))))
     before = await everything(session, but=TRACES)
     key = Key(new_id(), b"merge")
     try:
@@ -224,6 +226,7 @@ async def test_merging_two_households_and_undoing_it_is_the_identity(
             )
             held.evidence, held.verified_by = "证书", actor.id
             session.add(held)
+    await family_types.settle(session, [row.id for row in rows])
     before = await everything(session, but=TRACES)
     key = Key(new_id(), b"merge")
     await merging_households.households(

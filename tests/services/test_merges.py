@@ -36,9 +36,10 @@ from app.services.documents import Document
 from app.services.duplicates import merging, merging_households, references, undoing
 from app.services.duplicates.obstacles import MergeBlocked
 from app.services.duplicates.undoing import MergeBuiltUpon
-from app.services.households import belonging, reading
+from app.services.households import belonging, family_types, reading
 from app.services.idempotency import Key
 from app.services.results import reading as results
+from app.services.rights.held import HELD, About
 from tests.factories import appointments as given
 from tests.factories.results import NORMAL_WIFE, body, post, with_value
 from tests.factories.tables import difference, everything
@@ -88,6 +89,14 @@ def test_what_moves_is_found_by_an_index_and_no_part_of_a_key() -> None:
                 f"{table.name}.{name}"
             )
             assert name not in table.primary_key.columns
+
+
+def test_what_keeps_a_former_id_is_in_the_copy_under_every_id() -> None:
+    kept, lost = new_id(), new_id()
+    for one in HELD:
+        if f"{one.model.__tablename__}.person_id" in references.PERSON_STAYS:
+            found = one.of(About(kept, [kept, lost], [], [], []))
+            assert lost.hex in str(found.compile(compile_kwargs={"literal_binds": True})), one.en
 
 
 # People
@@ -253,6 +262,61 @@ async def test_two_spouses_who_are_two_people_are_settled_first(session: AsyncSe
         )
     await session.flush()
     assert await blocked(session, pair) == {"marriage"}
+
+
+async def test_a_category_of_two_grades_is_settled_first(session: AsyncSession) -> None:
+    pair = await a_pair(session)
+    code = await session.scalar(select(CategoryDefinition.code).filter_by(holder="person").limit(1))
+    for one, grade in ((pair.kept, 3), (pair.lost, 1)):
+        row = Category(id=new_id(), code=code, person_id=one.id, valid_from=date(2020, 1, 1), grade=grade)
+        row.evidence, row.verified_by = "证书", pair.county.id
+        session.add(row)
+    await session.flush()
+    assert await blocked(session, pair) == {"grade"}
+
+
+async def test_parent_and_child_of_one_household_are_two_people(session: AsyncSession) -> None:
+    pair = await a_pair(session)
+    mother, child = given.person("李秀英", Sex.FEMALE), given.person("赵小妹", Sex.FEMALE)
+    await home(session, mother, child)
+    await session.execute(
+        update(Membership).where(Membership.person_id == child.id).values(relation=Relation.CHILD)
+    )
+    assert await blocked(session, Pair(mother, child, pair.county)) == {"generation"}
+
+
+async def test_who_agrees_in_nothing_is_somebody_else(session: AsyncSession) -> None:
+    pair = await a_pair(session)
+    pair.lost.name, pair.lost.birth_date = "赵小妹", date(1960, 1, 1)
+    await session.flush()
+    assert await blocked(session, pair) == {"strangers"}
+
+
+async def test_what_only_the_other_says_of_itself_is_kept_and_undone(session: AsyncSession) -> None:
+    pair = await a_pair(session)
+    identity.set_phone(pair.lost, "13900000001")
+    pair.lost.resident_since = date(2020, 1, 1)
+    pair.kept.hukou_region_code = pair.kept.resident_since = None
+    await session.flush()
+    merge = await pair.merge(session)
+    assert (pair.kept.phone, pair.kept.phone_index) == ("13900000001", identity.phone_index("13900000001"))
+    assert (pair.kept.hukou_region_code, pair.kept.resident_since) == (TOWN, date(2020, 1, 1))
+    await undoing.undo(session, pair.county, id=merge.id, reason="弄错了")
+    await session.refresh(pair.kept)
+    own = pair.kept.phone, pair.kept.phone_index, pair.kept.hukou_region_code, pair.kept.resident_since
+    assert own == (None, None, None, None)
+
+
+async def test_a_phone_given_since_stays(session: AsyncSession) -> None:
+    pair = await a_pair(session)
+    identity.set_phone(pair.lost, "13900000001")
+    await session.flush()
+    merge = await pair.merge(session)
+    await identity.put_phone(session, pair.county, pair.kept, "13900000002", purpose="本人更正")
+    await session.flush()
+    await undoing.undo(session, pair.county, id=merge.id, reason="弄错了")
+    await session.refresh(pair.kept)
+    assert (pair.kept.phone, pair.lost.phone) == ("13900000002", "13900000001")
 
 
 @pytest.mark.parametrize(
@@ -505,7 +569,7 @@ async def test_what_came_to_the_other_while_the_merge_waited_follows_and_is_undo
     merge = await pair.merge(session)
     late = await an_appointment(session, pair.lost, AppointmentStatus.BOOKED)
     await session.commit()
-    assert await undoing.sweep() == 1
+    assert await undoing.sweep() == 2  # whose it is, and for whom
     assert await ids(session, Appointment.person_id, id=late.id) == {pair.kept.id}
     assert await undoing.sweep() == 0
     await session.refresh(merge)
@@ -540,6 +604,7 @@ async def test_members_of_two_households_are_one_with_one_head_and_both_handbook
         held.evidence = "低保证"
         session.add(held)
     await session.flush()
+    await family_types.settle(session, [kept.id, lost.id])
     before = await everything(session, but=TRACES)
     merge = await unite(session, county, kept, lost)
     members = await belonging.members(session, kept)

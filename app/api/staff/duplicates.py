@@ -49,14 +49,13 @@ class SuspectView(View):
 
 
 class SuspicionView(View):
-    """`agrees` and `differs` name what was compared; `decidable` where both are in the caller's region."""
+    """`reasons` name what agrees, `differs` what does not; `decidable` where both are in the caller's region."""
 
     id: uuid.UUID
     score: int
     reasons: list[str]
     found_at: datetime
     people: list[SuspectView]
-    agrees: list[str]
     differs: list[str]
     decidable: bool
 
@@ -185,8 +184,9 @@ async def merge(db: Db, actor: Unite, key: IdempotencyKey, body: MergeRequest) -
 @router.post(
     "/merges/{id}/undo",
     summary="撤销合并 Undo a merge",
-    responses=problems(NotFound, WrongState, MergeBuiltUpon),
+    responses=problems(NotFound, WrongState, DecidedElsewhere, MergeBuiltUpon),
 )
 async def undo_merge(db: Db, actor: Unite, id: uuid.UUID, body: Dismissal) -> MergeView:
-    """Every value is again what it was. Refused where something was changed since, which `changed` names."""
+    """Every value is again what it was. Refused where something was changed since, which `changed` names. The newest
+    merge of the one who is kept goes first; all that comes back lies in the caller's region."""
     return MergeView.model_validate(await undoing.undo(db, actor, id=id, reason=body.reason))

@@ -14,6 +14,8 @@ from app.db import Base
 
 #: Each: table, key (the row's primary key), column, old, new.
 Changes = list[dict[str, Any]]
+#: In place of a sealed value or its index: it was filled where there was none, and is not told.
+SEALED = "sealed"
 
 
 def table(name: str) -> Table:
@@ -25,14 +27,16 @@ def _plain(value: Any) -> Any:
         return str(value)
     if isinstance(value, date):
         return value.isoformat()
+    if isinstance(value, bytes):
+        return SEALED
     return value.value if isinstance(value, StrEnum) else value
 
 
 def _typed(column: Any, value: Any) -> Any:
-    """As the driver wants it. What is sealed is never moved: it opens only in its own row."""
-    assert not isinstance(column.type, LargeBinary)
+    """As the driver wants it. What is sealed opens only in its own row: it is filled and emptied, never moved."""
     if value is None:
         return None
+    assert not isinstance(column.type, LargeBinary)
     for kind, read in ((Uuid, uuid.UUID), (DateTime, datetime.fromisoformat), (Date, date.fromisoformat)):
         if isinstance(column.type, kind):
             return read(value)
@@ -42,10 +46,11 @@ def _typed(column: Any, value: Any) -> Any:
 async def put(
     db: AsyncSession, changes: Changes, place: Table, condition: ColumnElement[bool], **values: Any
 ) -> None:
-    """Set the values in every such row, and note what was there."""
+    """Set the values in every such row, and note what was there. The rows are locked in one order."""
     keys = list(place.primary_key)
     columns = [place.c[name] for name in values]
-    rows = (await db.execute(select(*keys, *columns).where(condition).with_for_update())).all()
+    held = select(*keys, *columns).where(condition).order_by(*keys).with_for_update()
+    rows = (await db.execute(held)).all()
     for row in rows:
         at = {"table": place.name, "key": [_plain(part) for part in row[: len(keys)]]}
         for column, old in zip(columns, row[len(keys) :], strict=True):
@@ -86,16 +91,21 @@ def _is(place: Table, key: list[Any]) -> ColumnElement[bool]:
     )
 
 
+def place(table: str, id: uuid.UUID | str, column: str) -> dict[str, Any]:
+    """Where something has changed: no values."""
+    return {"table": table, "id": str(id), "column": column}
+
+
 async def changed_since(db: AsyncSession, changes: Changes) -> list[dict[str, Any]]:
     """Where the rows no longer hold what was written, or are gone. The rows are held from here on."""
     found = []
-    for place, key, values in _rows(changes):
-        columns = [place.c[name] for name in values]
-        query = select(*columns).where(_is(place, key)).with_for_update()
+    for of, key, values in _rows(changes):
+        columns = [of.c[name] for name in values]
+        query = select(*columns).where(_is(of, key)).with_for_update()
         row = (await db.execute(query)).one_or_none()
         for number, column in enumerate(columns):
             if row is None or _plain(row[number]) != values[column.name]:
-                found.append({"table": place.name, "id": key[0], "column": column.name})
+                found.append(place(of.name, key[0], column.name))
     return found
 
 

@@ -1,7 +1,9 @@
 """What becomes of a suspicion: two people, or one."""
 
 import uuid
+from collections.abc import Collection
 from datetime import datetime
+from functools import reduce
 from typing import Any
 
 from sqlalchemy import func, select
@@ -9,15 +11,15 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import aliased
 
 from app import clock
-from app.access import Actor, fetch, region_bounds, visible
+from app.access import Actor, fetch, visible
 from app.crypto import mask_document, mask_name, mask_phone
 from app.errors import Forbidden, Invalid, WrongState
 from app.models.duplicates import Merge, Suspicion, SuspicionStatus
 from app.models.households import Household, Membership, Person
-from app.models.identity import Role
 from app.services import audit
 from app.services.duplicates import merging, offices
 from app.services.idempotency import Key
+from app.services.regions.reading import reaches
 
 #: What is compared side by side.
 COMPARED = (
@@ -65,8 +67,8 @@ async def listing(
     return [
         {
             "id": row.id, "score": row.score, "reasons": row.reasons, "found_at": row.found_at,
-            "people": [_view(one, homes, named), _view(other, homes, named)], **_compared(one, other),
-            "decidable": _within(actor, one, other),
+            "people": [_view(one, homes, named), _view(other, homes, named)], "differs": _differs(one, other),
+            "decidable": reaches(actor, one.region_code or "", other.region_code or ""),
         }
         for row, one, other in rows
     ]  # fmt: skip
@@ -83,15 +85,11 @@ def _view(person: Person, homes: dict[uuid.UUID, int], named: dict[str, str]) ->
     }  # fmt: skip
 
 
-def _compared(one: Person, other: Person) -> dict[str, list[str]]:
-    """What agrees and what differs, by name alone; what both lack is neither."""
-    agrees: list[str] = []
-    differs: list[str] = []
-    for column in COMPARED:
-        mine, theirs = getattr(one, column), getattr(other, column)
-        if (mine, theirs) != (None, None):
-            (agrees if mine == theirs else differs).append(SHOWN.get(column, column))
-    return {"agrees": agrees, "differs": differs}
+def _differs(one: Person, other: Person) -> list[str]:
+    """By name alone; what agrees is in the reasons."""
+    return [
+        SHOWN.get(column, column) for column in COMPARED if getattr(one, column) != getattr(other, column)
+    ]
 
 
 async def _homes(db: AsyncSession, people: list[Person]) -> dict[uuid.UUID, int]:
@@ -103,11 +101,11 @@ async def _homes(db: AsyncSession, people: list[Person]) -> dict[uuid.UUID, int]
     return dict(found.all())
 
 
-def _within(actor: Actor, *people: Person) -> bool:
-    if actor.role is Role.SYSTEM:
-        return True
-    first, last = region_bounds(actor.region_code)
-    return all(first <= (person.region_code or "") <= last for person in people)
+async def require_within(db: AsyncSession, actor: Actor, codes: Collection[str]) -> None:
+    """All that it is about lies in the worker's region; else DecidedElsewhere says who sees it all."""
+    if not reaches(actor, *codes):
+        code = reduce(offices.common, codes)
+        raise DecidedElsewhere(office=(await offices.names(db, [code])).get(code))
 
 
 async def _open(
@@ -124,9 +122,7 @@ async def _open(
     codes = [person.region_code for person in people if person.region_code]
     if len(codes) < 2:
         raise WrongState(status_now="not_counted")
-    if not _within(actor, *people):
-        code = offices.common(*codes)
-        raise DecidedElsewhere(office=(await offices.names(db, [code])).get(code))
+    await require_within(db, actor, codes)
     return row, people
 
 

@@ -24,6 +24,14 @@ CHUNK = 2_000
 OVERLAP = timedelta(minutes=10)
 #: A birth date this many days off is a slip: the day it was reported, the end of the month.
 DAYS = 3
+#: A phone that more people have on file than a large family stands for none of them: the village's own, a filler.
+HOLDERS = 20
+TIMEOUT = text("SET LOCAL statement_timeout = '10min'")
+#: About them there is nothing to decide any more.
+GONE = text("""
+DELETE FROM suspicion s USING person p
+ WHERE s.status = 'open' AND p.id IN (s.person_a, s.person_b)
+   AND (p.merged_into IS NOT NULL OR p.died_on IS NOT NULL OR p.erased_at IS NOT NULL)""")
 #: What each reason is worth, of 100.
 SCORES = {
     "same_name": 15, "same_sound": 5, "same_birth_date": 40, "birth_day_month_swapped": 35, "birth_year_digit": 25,
@@ -46,12 +54,14 @@ WITH pair AS (
                    AND (substr(to_char(p.birth_date, 'YYYY'), 3, 1) = substr(to_char(q.birth_date, 'YYYY'), 3, 1)
                         OR right(to_char(p.birth_date, 'YYYY'), 1) = right(to_char(q.birth_date, 'YYYY'), 1))
                   THEN 'birth_year_digit' END,
-             CASE WHEN p.phone_index = q.phone_index AND NOT same.household THEN 'same_phone' END,
+             CASE WHEN p.phone_index = q.phone_index AND phone.tells AND NOT same.household THEN 'same_phone' END,
              CASE WHEN p.sex = q.sex THEN 'same_sex' END,
              CASE WHEN left(p.region_code, 6) = left(q.region_code, 6) THEN 'same_county' END,
              CASE WHEN left(p.hukou_region_code, 6) = left(q.hukou_region_code, 6) THEN 'same_hukou_county' END
            ], NULL) AS reasons
       FROM person p
+     CROSS JOIN LATERAL (SELECT count(*) <= :holders AS tells FROM (
+        SELECT FROM person h WHERE h.phone_index = p.phone_index LIMIT :holders + 1) AS held) AS phone
      CROSS JOIN LATERAL (
         SELECT q.id FROM person q WHERE q.pinyin = p.pinyin
            AND q.birth_date BETWEEN p.birth_date - CAST(:days AS int) AND p.birth_date + CAST(:days AS int)
@@ -66,7 +76,7 @@ WITH pair AS (
                              date_part('month', p.birth_date)::int)
              WHERE date_part('day', p.birth_date) <= 12))
         UNION
-        SELECT q.id FROM person q WHERE q.phone_index = p.phone_index AND q.pinyin = p.pinyin
+        SELECT q.id FROM person q WHERE phone.tells AND q.phone_index = p.phone_index AND q.pinyin = p.pinyin
      ) AS candidate
       JOIN person q ON q.id = candidate.id
      CROSS JOIN LATERAL (SELECT EXISTS (
@@ -91,8 +101,8 @@ SELECT gen_random_uuid(), a, b, score, to_jsonb(reasons), 'open', :now
   FROM scored
  -- What was dismissed of somebody before a merge stays dismissed.
  WHERE NOT EXISTS (
-    SELECT FROM person x JOIN suspicion s ON x.id IN (s.person_a, s.person_b)
-      JOIN person y ON y.id IN (s.person_a, s.person_b) AND y.id <> x.id
+    SELECT FROM person x CROSS JOIN person y
+      JOIN suspicion s ON s.person_a = least(x.id, y.id) AND s.person_b = greatest(x.id, y.id)
      WHERE (x.id = a OR x.merged_into = a) AND (y.id = b OR y.merged_into = b) AND s.status = 'dismissed')
  ORDER BY a, b
 ON CONFLICT (person_a, person_b) DO NOTHING
@@ -101,8 +111,8 @@ RETURNING id""")
 
 async def compare(db: AsyncSession, people: Iterable[uuid.UUID]) -> int:
     """Look for doubles of these people: how many pairs are new. A pair that was found before is left as it is."""
-    given = {"people": sorted(set(people)), "now": clock.now(), "days": DAYS, "scores": json.dumps(SCORES)}
-    found = await db.execute(FIND, given)
+    given = {"people": sorted(set(people)), "now": clock.now(), "days": DAYS, "holders": HOLDERS}
+    found = await db.execute(FIND, given | {"scores": json.dumps(SCORES)})
     return len(found.all())
 
 
@@ -124,21 +134,27 @@ async def compare_region(region_code: str) -> int:
             people = (await db.execute(query.order_by(*order).limit(CHUNK))).all()
             if not people:
                 return found
+            await db.execute(TIMEOUT)
             found += await compare(db, [id for _, id in people])
             place = people[-1][0], people[-1][1]
 
 
 async def compare_new() -> int:
-    """Everybody who came since the last time, by import or one by one."""
-    found = 0
+    """Everybody who came since the last time, by import or one by one. Who died or was merged since is suspected no
+    more."""
+    found, began = 0, clock.now()
     async with begin() as db:
+        await db.execute(TIMEOUT)
+        await db.execute(GONE)
         at, person = await _through(db)
     at -= OVERLAP
     while True:
         async with begin() as db:
             people = await _next(db, at, person)
             if not people:
+                await _advance(db, began, uuid.UUID(int=0))  # not to look at the last ones each time again
                 return found
+            await db.execute(TIMEOUT)
             found += await compare(db, [id for id, _ in people])
             person, at = people[-1]
             await _advance(db, at, person)

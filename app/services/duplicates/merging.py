@@ -1,7 +1,6 @@
 """Two people who are one: everything that refers to the one moves to the other, and both histories are kept."""
 
 import uuid
-from typing import Any
 
 from sqlalchemy import ColumnElement, and_, exists, or_, select, update
 from sqlalchemy.exc import IntegrityError
@@ -14,20 +13,20 @@ from app.errors import Invalid, Unavailable, WrongState
 from app.models.appointments import Appointment, AppointmentStatus, HealthcareService, Qualification
 from app.models.consents import Consent
 from app.models.duplicates import Merge, Suspicion, SuspicionStatus
-from app.models.follow_ups import FollowUp
-from app.models.households import Category, Couple, Household, HouseholdStatus, Membership, Person, Relation
-from app.models.results import DiagnosticReport
+from app.models.households import Couple, Household, HouseholdStatus, Membership, Person, Relation
 from app.services import audit, idempotency
 from app.services.duplicates import obstacles
 from app.services.duplicates.changes import Changes, dump, put, table
 from app.services.duplicates.obstacles import MergeBlocked
 from app.services.duplicates.references import KEYS, moved
 from app.services.follow_ups.work import LIVE
-from app.services.households import belonging
+from app.services.households import belonging, family_types
 from app.services.households.handbook import members_of, note
 from app.services.idempotency import Key
 
 ACTIVE = ("held", "booked", "arrived", "fulfilled")
+#: What a person says of itself and may lack.
+OWN = ("hukou_region_code", "hukou_type", "resident_since")
 MEMBERSHIP, COUPLE, PERSON, HOUSEHOLD = map(table, ("membership", "couple", "person", "household"))
 
 
@@ -48,10 +47,12 @@ async def people(
         await _leave(db, changes, kept, lost, homes)
         await _end_marriage(db, changes, kept, lost)
         await _end_consents(db, changes, kept_id, lost_id)
-        await _end_categories(db, changes, kept_id, lost_id)
+        await end_categories(db, changes, "person_id", kept_id, lost_id)
+        await _fill(db, changes, kept, lost)
         await unsettle(db, kept_id, lost_id)
         await move(db, changes, kept_id, lost_id, {lost_id: kept_id})
-        await _follow(db, changes, kept, lost)
+        await follow(db, changes, kept_id, lost_id)
+        await family_types.settle(db, list(homes))
         await write(db, actor, key, changes, reason, kept_person_id=kept_id, lost_person_id=lost_id)
         await _confirm(db, actor, kept_id, lost_id)
         await raise_versions(db, kept, lost, *homes.values())
@@ -136,12 +137,38 @@ async def _end_consents(db: AsyncSession, changes: Changes, kept_id: uuid.UUID, 
     await put(db, changes, consent, consent.c.id.in_(ended), withdrawn_at=clock.now())
 
 
-async def _end_categories(db: AsyncSession, changes: Changes, kept_id: uuid.UUID, lost_id: uuid.UUID) -> None:
-    """Held twice is held once: the other's ends."""
-    category, own = table("category"), aliased(Category)
-    twice = exists().where(own.person_id == kept_id, own.valid_to.is_(None), own.code == category.c.code)
-    theirs = and_(category.c.person_id == lost_id, category.c.valid_to.is_(None), twice)
-    await put(db, changes, category, theirs, valid_to=clock.today())
+async def end_categories(
+    db: AsyncSession, changes: Changes, holder: str, kept_id: uuid.UUID, lost_id: uuid.UUID
+) -> None:
+    """Held twice is held once: the other's ends. Which of two grades is right, people decide."""
+    category = table("category")
+    own = category.alias()
+    twice = (
+        select(category.c.id, category.c.valid_from, category.c.grade.is_distinct_from(own.c.grade))
+        .join(own, own.c.code == category.c.code)
+        .where(category.c[holder] == lost_id, category.c.valid_to.is_(None))
+        .where(own.c[holder] == kept_id, own.c.valid_to.is_(None))
+    )
+    for id, valid_from, differs in (await db.execute(twice)).all():
+        if differs:
+            raise MergeBlocked("grade")
+        day = max(clock.today(), valid_from)
+        await put(db, changes, category, category.c.id == id, valid_to=day)
+
+
+async def _fill(db: AsyncSession, changes: Changes, kept: Person, lost: Person) -> None:
+    """What only the other says of itself is said of the one who is kept; the phone is sealed anew."""
+    filled = {
+        name: getattr(lost, name)
+        for name in OWN
+        if getattr(kept, name) is None and getattr(lost, name) is not None
+    }
+    if kept.phone_index is None and lost.phone is not None:
+        sealed = Person(id=kept.id)  # stays out of the session
+        sealed.phone = lost.phone
+        filled |= {"phone_sealed": sealed.phone_sealed, "phone_index": lost.phone_index}
+    if filled:
+        await put(db, changes, PERSON, PERSON.c.id == kept.id, **filled)
 
 
 async def unsettle(db: AsyncSession, kept_id: uuid.UUID, lost_id: uuid.UUID) -> None:
@@ -211,23 +238,28 @@ async def _move_subject(
     await put(db, changes, place, condition, subject_id=new)
 
 
-async def _follow(db: AsyncSession, changes: Changes, kept: Person, lost: Person) -> None:
-    """The one who is kept is counted where the one membership is; the village there does what is to be done."""
+async def follow(db: AsyncSession, changes: Changes, kept_id: uuid.UUID, lost_id: uuid.UUID) -> None:
+    """The one who is kept is counted where the one membership is; the village there does what is to be done, and
+    reads the reports, of a couple only where both are counted there."""
     homes = select(Household).join(Membership, Membership.household_id == Household.id)
-    own = homes.where(Membership.person_id == kept.id, Membership.valid_to.is_(None))
-    home = await db.scalar(own.execution_options(populate_existing=True))
+    active = homes.where(Membership.person_id == kept_id, Membership.valid_to.is_(None))
+    home = await db.scalar(active.execution_options(populate_existing=True))
     region = belonging.counted_in(home) if home else None
-    await put(db, changes, PERSON, PERSON.c.id == lost.id, region_code=None)
-    await put(db, changes, PERSON, PERSON.c.id == kept.id, region_code=region)
+    await put(db, changes, PERSON, PERSON.c.id == lost_id, region_code=None)
+    await put(db, changes, PERSON, PERSON.c.id == kept_id, region_code=region)
     if region is None:
         return
-    rows: list[tuple[Any, ColumnElement[bool]]] = [
-        (FollowUp.__table__, FollowUp.__table__.c.status.in_(LIVE)),
-        (Appointment.__table__, Appointment.__table__.c.starts_at > clock.now()),
-        (DiagnosticReport.__table__, DiagnosticReport.__table__.c.person_id == kept.id),
-    ]
-    for place, what in rows:
-        await put(db, changes, place, and_(place.c.person_id == kept.id, what), region_code=region)
+    follow_up, appointment, report = map(table, ("follow_up", "appointment", "diagnostic_report"))
+    both = PERSON.c.id.in_([report.c.person_id, report.c.spouse_id])
+    elsewhere = exists().where(both, PERSON.c.region_code != region)
+    own = or_(report.c.person_id == kept_id, report.c.spouse_id == kept_id)
+    rows = {
+        follow_up: and_(follow_up.c.person_id == kept_id, follow_up.c.status.in_(LIVE)),
+        appointment: and_(appointment.c.person_id == kept_id, appointment.c.starts_at > clock.now()),
+        report: and_(own, ~elsewhere),
+    }
+    for place, theirs in rows.items():
+        await put(db, changes, place, theirs, region_code=region)
 
 
 async def write(

@@ -2,21 +2,26 @@
 
 import uuid
 
-from sqlalchemy import and_, exists, select
+from sqlalchemy import and_, select
 from sqlalchemy.ext.asyncio import AsyncSession
-from sqlalchemy.orm import aliased
 
-from app import clock
 from app.access import Actor, fetch
 from app.errors import Invalid, WrongState
 from app.models.duplicates import Merge
-from app.models.households import Category, Household, HouseholdStatus, Membership, Relation
+from app.models.households import Household, HouseholdStatus, Membership, Relation
 from app.services import idempotency
 from app.services.duplicates import obstacles
-from app.services.duplicates.changes import Changes, put, table
-from app.services.duplicates.merging import HOUSEHOLD, MEMBERSHIP, raise_versions, references, write
+from app.services.duplicates.changes import Changes, put
+from app.services.duplicates.merging import (
+    HOUSEHOLD,
+    MEMBERSHIP,
+    end_categories,
+    raise_versions,
+    references,
+    write,
+)
 from app.services.duplicates.obstacles import MergeBlocked
-from app.services.households import belonging
+from app.services.households import belonging, family_types
 from app.services.households.handbook import note
 from app.services.idempotency import Key
 
@@ -24,8 +29,9 @@ from app.services.idempotency import Key
 async def households(
     db: AsyncSession, actor: Actor, *, key: Key, kept_id: uuid.UUID, lost_id: uuid.UUID, reason: str
 ) -> Merge:
-    """Both of one village: who lives elsewhere is moved first. The other's head becomes a member like others; who is
-    in both twice is two people still, to be merged next. The handbook of the kept one shows both."""
+    """Both of one village: who lives elsewhere is moved first. The other's members come without a relation
+    to the head; who is in both twice is two people still, to be merged next. The handbook of the kept one shows both.
+    """
     if kept_id == lost_id:
         raise Invalid.at("/lost_id", "不能与自身合并", "the same household")
     if await idempotency.claim(db, actor, key):
@@ -34,12 +40,13 @@ async def households(
             raise MergeBlocked(*found)
         changes: Changes = []
         await _one_head(db, changes, kept_id, lost_id)
-        await _end_categories(db, changes, kept_id, lost_id)
+        await end_categories(db, changes, "household_id", kept_id, lost_id)
         await references(db, changes, "household", kept_id, lost_id)
         closed = {"status": HouseholdStatus.CLOSED, "merged_into": kept_id}
         await put(db, changes, HOUSEHOLD, HOUSEHOLD.c.id == lost_id, **closed)
         await write(db, actor, key, changes, reason, kept_household_id=kept_id, lost_household_id=lost_id)
         await raise_versions(db, kept, lost)
+        await family_types.settle(db, [kept_id])
         for row in (kept, lost):
             await note(db, actor, row, "household_merged")
     return await fetch(db, actor, Merge, key.id)
@@ -61,6 +68,7 @@ async def _hold(
 
 
 async def _one_head(db: AsyncSession, changes: Changes, kept_id: uuid.UUID, lost_id: uuid.UUID) -> None:
+    """Whose spouse or child somebody was, was said of the other's head: of this one it has to be said anew."""
     heads = select(Membership.id).where(
         Membership.household_id == kept_id,
         Membership.relation == Relation.HEAD,
@@ -69,12 +77,5 @@ async def _one_head(db: AsyncSession, changes: Changes, kept_id: uuid.UUID, lost
     if await db.scalar(heads) is None:
         return
     column = MEMBERSHIP.c
-    theirs = and_(column.household_id == lost_id, column.relation == Relation.HEAD, column.valid_to.is_(None))
+    theirs = and_(column.household_id == lost_id, column.valid_to.is_(None))
     await put(db, changes, MEMBERSHIP, theirs, relation=Relation.OTHER)
-
-
-async def _end_categories(db: AsyncSession, changes: Changes, kept_id: uuid.UUID, lost_id: uuid.UUID) -> None:
-    category, own = table("category"), aliased(Category)
-    twice = exists().where(own.household_id == kept_id, own.valid_to.is_(None), own.code == category.c.code)
-    theirs = and_(category.c.household_id == lost_id, category.c.valid_to.is_(None), twice)
-    await put(db, changes, category, theirs, valid_to=clock.today())

@@ -7,7 +7,7 @@ from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.errors import Conflict
-from app.models.households import Household, Person
+from app.models.households import Household, Membership, Person, Relation
 from app.models.identity import ResidentAccount
 from app.models.moves import Move, MoveStatus
 
@@ -15,6 +15,18 @@ OBSTACLES: dict[str, tuple[str, str]] = {
     "sex": ("两人性别不同，请先更正", "Of different sexes: correct one first"),
     "death": ("一人已登记死亡，请先核实并统一", "One is recorded as deceased: settle that first"),
     "erasure": ("其中一人正在注销或已注销", "One is being erased, or was"),
+    "strangers": (
+        "两人姓名读音、出生日期和手机号均不相同，请先更正",
+        "Neither the sound of the name nor birth date nor phone agrees: correct one first",
+    ),
+    "generation": (
+        "两人在同一户中分属不同辈分，请先更正与户主的关系",
+        "Of two generations in one household: correct the relation to the head first",
+    ),
+    "grade": (
+        "两人（户）同一类别的等级不同，请先核实并统一",
+        "Both hold a category with different grades: settle the grade first",
+    ),
     "accounts": ("两人各绑定了一个微信，请先解除其中一个", "Both are bound to an account: release one"),
     "marriage": (
         "两人登记的配偶不同，请先核实婚姻",
@@ -38,6 +50,8 @@ OBSTACLES: dict[str, tuple[str, str]] = {
         "The households are in different villages: move one first",
     ),
 }
+#: Of the members of one household, beside its head.
+GENERATIONS = {Relation.HEAD: 0, Relation.SPOUSE: 0, Relation.CHILD: -1, Relation.PARENT: 1}
 
 
 class MergeBlocked(Conflict):
@@ -62,12 +76,33 @@ async def of_people(db: AsyncSession, kept: Person, lost: Person) -> list[str]:
         found.append("sex")
     if (kept.died_on is None) != (lost.died_on is None):
         found.append("death")
+    if not _alike(kept, lost):
+        found.append("strangers")
+    if await _of_two_generations(db, kept, lost):
+        found.append("generation")
     if any(person.restricted_at or person.erased_at for person in (kept, lost)):
         found.append("erasure")
     bound = select(func.count()).where(ResidentAccount.person_id.in_([kept.id, lost.id]))
     if (await db.scalar(bound) or 0) > 1:
         found.append("accounts")
     return found
+
+
+def _alike(kept: Person, lost: Person) -> bool:
+    """A slip of the pen is in one of these, not in all."""
+    same_phone = kept.phone_index is not None and kept.phone_index == lost.phone_index
+    return kept.pinyin == lost.pinyin or kept.birth_date == lost.birth_date or same_phone
+
+
+async def _of_two_generations(db: AsyncSession, kept: Person, lost: Person) -> bool:
+    query = select(Membership.household_id, Membership.relation).where(
+        Membership.person_id.in_([kept.id, lost.id]), Membership.valid_to.is_(None)
+    )
+    homes, relations = set(), set()
+    for home, relation in await db.execute(query):
+        homes.add(home)
+        relations.add(GENERATIONS.get(relation))
+    return len(homes) == 1 and len(relations - {None}) > 1
 
 
 async def of_households(db: AsyncSession, kept: Household, lost: Household) -> list[str]:

@@ -8,18 +8,22 @@ from typing import Any
 from sqlalchemy import func, or_, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import aliased
 
 from app import clock
 from app.access import Actor, fetch
 from app.db import begin
-from app.errors import Conflict, WrongState
+from app.errors import Conflict, Unavailable, WrongState
+from app.models.consents import Consent
 from app.models.duplicates import Merge, Suspicion, SuspicionStatus
 from app.models.households import Household, HouseholdStatus, Membership, Person, Relation
 from app.services import audit
 from app.services.duplicates import merging
-from app.services.duplicates.changes import Changes, changed_since, dump, load, restore
+from app.services.duplicates.built_upon import built_upon
+from app.services.duplicates.changes import Changes, changed_since, dump, load, place, restore
+from app.services.duplicates.deciding import require_within
 from app.services.duplicates.obstacles import MergeBlocked
-from app.services.households import belonging
+from app.services.households import belonging, family_types
 from app.services.households.handbook import note
 
 log = logging.getLogger("nuanxin.duplicates")
@@ -36,7 +40,8 @@ class MergeBuiltUpon(Conflict):
 
 
 async def undo(db: AsyncSession, actor: Actor, *, id: uuid.UUID, reason: str) -> Merge:
-    """Both are again what they were. What came to the kept one since then stays there. Versions only ever go up."""
+    """Both are again what they were; what came to the kept one since then stays there. Of several merges into one the
+    newest goes first, and all that comes back lies in the actor's region. Versions only ever go up."""
     row = await fetch(db, actor, Merge, id, lock=True)
     await db.refresh(row)
     if row.undone_at is not None:
@@ -44,7 +49,10 @@ async def undo(db: AsyncSession, actor: Actor, *, id: uuid.UUID, reason: str) ->
     changes = load(row.changes)
     homes = await belonging.lock(db, await _homes(db, row, changes))
     people = await _people(db, row)
-    if since := await changed_since(db, changes):
+    await _require_own(db, actor, row, changes, homes, people)
+    changes = await _still_to_restore(db, row, changes, people)
+    since = await _later(db, row, homes) + await built_upon(db, row, changes)
+    if since := since + await changed_since(db, changes):
         raise MergeBuiltUpon(changed=since)
     try:
         await restore(db, changes)
@@ -52,12 +60,61 @@ async def undo(db: AsyncSession, actor: Actor, *, id: uuid.UUID, reason: str) ->
         raise MergeBuiltUpon(changed=[]) from error
     await _count_again(db, people)
     await _require_heads(db, homes)
+    await family_types.settle(db, list(homes))
     await merging.raise_versions(db, *people, *homes.values())
     await _finish(db, actor, row, reason)
     kind = "person_merge_undone" if row.kept_person_id else "household_merge_undone"
     for home in homes.values():
         await note(db, actor, home, kind, person_id=row.kept_person_id)
     return row
+
+
+async def _require_own(
+    db: AsyncSession, actor: Actor, row: Merge, changes: Changes, homes: dict[uuid.UUID, Household],
+    people: list[Person],
+) -> None:  # fmt: skip
+    """Where they are counted, and the households to which they return."""
+    back = await _homes(db, row, [one for one in changes if one["column"] == "valid_to"])
+    if not back <= homes.keys():
+        raise Unavailable  # somebody moved while we waited
+    counted = {person.region_code for person in people if person.region_code}
+    await require_within(db, actor, counted | {homes[id].region_code for id in back})
+
+
+async def _later(db: AsyncSession, row: Merge, homes: dict[uuid.UUID, Household]) -> list[dict[str, Any]]:
+    """A later merge into the same one took for granted what this one did; a household that has moved since took the
+    other's members along."""
+    same = (
+        Merge.kept_person_id == row.kept_person_id
+        if row.kept_person_id
+        else Merge.kept_household_id == row.kept_household_id
+    )
+    standing = select(Merge.id).where(same, Merge.undone_at.is_(None))
+    later = standing.where(func.row(Merge.merged_at, Merge.id) > func.row(row.merged_at, row.id))
+    found = [place("merge", id, "undone_at") for id in await db.scalars(later.order_by(Merge.id))]
+    if row.kept_household_id and row.lost_household_id:
+        kept, lost = homes[row.kept_household_id], homes[row.lost_household_id]
+        if kept.region_code != lost.region_code:
+            found.append(place("household", kept.id, "region_code"))
+    return found
+
+
+async def _still_to_restore(db: AsyncSession, row: Merge, changes: Changes, people: list[Person]) -> Changes:
+    """A consent that the merge ended stays ended once the person has withdrawn from the same notice; a phone that the
+    merge filled in stays once it is another."""
+    if row.kept_person_id is None:
+        return changes
+    ended, other = aliased(Consent), aliased(Consent)
+    withdrawn = (
+        select(ended.id)
+        .join(other, other.notice_id == ended.notice_id)
+        .where(ended.person_id == row.kept_person_id, other.person_id == row.kept_person_id)
+        .where(other.withdrawn_at > row.merged_at)
+    )
+    stays = {(str(id), "withdrawn_at") for id in await db.scalars(withdrawn)}
+    if len({person.phone_index for person in people}) > 1:
+        stays |= {(str(row.kept_person_id), name) for name in ("phone_sealed", "phone_index")}
+    return [one for one in changes if (one["key"][0], one["column"]) not in stays]
 
 
 async def _homes(db: AsyncSession, row: Merge, changes: Changes) -> set[uuid.UUID]:
@@ -108,9 +165,7 @@ async def _require_heads(db: AsyncSession, homes: dict[uuid.UUID, Household]) ->
     query = select(Household.id).where(Household.id.in_(homes), Household.status == HouseholdStatus.ACTIVE)
     wrong = list(await db.scalars(query.where(heads != 1)))
     if wrong:
-        raise MergeBuiltUpon(
-            changed=[{"table": "household", "id": str(id), "column": "members"} for id in wrong]
-        )
+        raise MergeBuiltUpon(changed=[place("household", id, "members") for id in wrong])
 
 
 async def _finish(db: AsyncSession, actor: Actor, row: Merge, reason: str) -> None:
@@ -150,10 +205,13 @@ async def _sweep(db: AsyncSession, id: uuid.UUID) -> int:
     row = (await db.scalars(select(Merge).where(Merge.id == id).with_for_update())).one()
     if row.undone_at is not None or row.kept_person_id is None or row.lost_person_id is None:
         return 0
+    kept, lost = row.kept_person_id, row.lost_person_id
     await _people(db, row)
-    kept = await db.scalar(select(Person.merged_into).where(Person.id == row.lost_person_id))
     late: Changes = []
-    if kept == row.kept_person_id:
-        await merging.references(db, late, "person", kept, row.lost_person_id)
+    if await db.scalar(select(Person.merged_into).where(Person.id == lost)) == kept:
+        await merging.references(db, late, "person", kept, lost)
+    if late:
+        await merging.move(db, late, kept, lost, {lost: kept})
+        await merging.follow(db, late, kept, lost)
         row.changes = dump(load(row.changes) + late)
     return len(late)
