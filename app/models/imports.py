@@ -1,7 +1,7 @@
 """Imports: a list as uploaded, the verdict on each of its lines, what became of it."""
 
 import uuid
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
@@ -22,6 +22,8 @@ class ImportStatus(StrEnum):
     DISCARDED = "discarded"
 
 
+#: How long an import can be undone, and how long a verdict can be looked at.
+KEPT = timedelta(days=90)
 AT_WORK = (ImportStatus.CHECKING, ImportStatus.COMMITTING, ImportStatus.UNDOING)
 
 
@@ -36,7 +38,8 @@ class Verdict(StrEnum):
 
 class ImportBatch(Base):
     """One uploaded list. `version` counts what people decide; progress moves `rows_done` without it. `problem` says
-    what hinders: why the file cannot be read, or what depends on the rows that were to be undone."""
+    what hinders: why the file cannot be read, or what depends on the rows that were to be undone. A commit that was
+    given up halfway leaves `committed_through`, up to which household it came: it can be taken up again, or undone."""
 
     __tablename__ = "import_batch"
     __table_args__ = (
@@ -62,6 +65,7 @@ class ImportBatch(Base):
     created_at: Mapped[datetime]
     checked_at: Mapped[datetime | None]
     committed_by: Mapped[uuid.UUID | None] = mapped_column(ForeignKey("staff_account.id"))
+    commit_began_at: Mapped[datetime | None]
     committed_at: Mapped[datetime | None]
     ended_at: Mapped[datetime | None]
     version: Mapped[int] = mapped_column(server_default="1")
@@ -80,6 +84,7 @@ class ImportRow(Base):
         Index("ix_import_row_household_id", "batch_id", "household_id", "line"),
         Index("ix_import_row_document_index", "document_index", "batch_id"),
         Index("ix_import_row_id", "id"),
+        Index("ix_import_row_verdict", "batch_id", "verdict", "line"),
     )
 
     batch_id: Mapped[uuid.UUID] = mapped_column(primary_key=True)

@@ -33,7 +33,10 @@ def files() -> None:
         sa.PrimaryKeyConstraint("id", name="pk_stored_file"),
     )
     op.create_index(
-        "ix_stored_file_expires_at", "stored_file", ["expires_at"], postgresql_where=sa.text("purged_at IS NULL")
+        "ix_stored_file_expires_at",
+        "stored_file",
+        ["expires_at"],
+        postgresql_where=sa.text("purged_at IS NULL"),
     )
     op.create_table(
         "stored_file_chunk",
@@ -71,13 +74,12 @@ def imports() -> None:
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("checked_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("committed_by", sa.Uuid(), nullable=True),
+        sa.Column("commit_began_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("committed_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("ended_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("version", sa.BigInteger(), server_default="1", nullable=False),
         sa.ForeignKeyConstraint(["region_code"], ["region.code"], name="fk_import_batch_region_code_region"),
-        sa.ForeignKeyConstraint(
-            ["file_id"], ["stored_file.id"], name="fk_import_batch_file_id_stored_file"
-        ),
+        sa.ForeignKeyConstraint(["file_id"], ["stored_file.id"], name="fk_import_batch_file_id_stored_file"),
         sa.ForeignKeyConstraint(
             ["created_by"], ["staff_account.id"], name="fk_import_batch_created_by_staff_account"
         ),
@@ -112,7 +114,16 @@ def imports() -> None:
 
 
 def import_rows() -> None:
-    texts = ("relation", "name", "pinyin", "initials", "sex", "document_kind", "hukou_region_code", "hukou_type")
+    texts = (
+        "relation",
+        "name",
+        "pinyin",
+        "initials",
+        "sex",
+        "document_kind",
+        "hukou_region_code",
+        "hukou_type",
+    )
     op.create_table(
         "import_row",
         sa.Column("batch_id", sa.Uuid(), nullable=False),
@@ -120,8 +131,14 @@ def import_rows() -> None:
         sa.Column(
             "verdict",
             sa.Enum(
-                "ready", "warning", "known", "refused",
-                name="verdict", native_enum=False, create_constraint=True, length=40,
+                "ready",
+                "warning",
+                "known",
+                "refused",
+                name="verdict",
+                native_enum=False,
+                create_constraint=True,
+                length=40,
             ),
             nullable=False,
         ),
@@ -135,7 +152,11 @@ def import_rows() -> None:
         *(
             sa.Column(name, sa.LargeBinary(), nullable=True)
             for name in (
-                "address_sealed", "document_number_sealed", "document_index", "phone_sealed", "phone_index",
+                "address_sealed",
+                "document_number_sealed",
+                "document_index",
+                "phone_sealed",
+                "phone_index",
             )
         ),
         *(
@@ -150,3 +171,4 @@ def import_rows() -> None:
     op.create_index("ix_import_row_household_id", "import_row", ["batch_id", "household_id", "line"])
     op.create_index("ix_import_row_document_index", "import_row", ["document_index", "batch_id"])
     op.create_index("ix_import_row_id", "import_row", ["id"])
+    op.create_index("ix_import_row_verdict", "import_row", ["batch_id", "verdict", "line"])

@@ -6,13 +6,18 @@ from collections.abc import AsyncIterator, Iterable
 from datetime import date
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from app import clock
 from app.access import Actor
+from app.db import new_id
+from app.models.households import DocumentKind, Person
+from app.models.identity import ResidentAccount
 from app.models.imports import ImportBatch, ImportRow
-from app.services import imports
+from app.services import identity, imports
 from app.services.documents import check_character
+from app.services.documents import read as read_document
 from tests.factories import appointments as made
 
 TOWN = made.REGION
@@ -104,3 +109,28 @@ async def committed(session: AsyncSession, actor: Actor, lines: Iterable[Cells])
     id = await checked(actor, lines)
     await commit(session, actor, id)
     return id
+
+
+async def number_of(session: AsyncSession, model: type) -> int:
+    return await session.scalar(select(func.count()).select_from(model)) or 0
+
+
+async def known_person(session: AsyncSession, number: str, name: str, phone: str | None = None) -> Person:
+    """Bound in WeChat, of no household."""
+    document = read_document(DocumentKind.RESIDENT_ID, number)
+    assert document.birth_date is not None
+    assert document.sex is not None
+    person, _ = await identity.register_person(
+        session, name=name, document=document, birth_date=document.birth_date, sex=document.sex
+    )
+    identity.set_phone(person, phone)
+    account = ResidentAccount(
+        id=new_id(),
+        openid=uuid.uuid4().hex,
+        person_id=person.id,
+        bound_at=clock.now(),
+        created_at=clock.now(),
+    )
+    session.add(account)
+    await session.commit()
+    return person

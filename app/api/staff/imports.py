@@ -180,11 +180,15 @@ def line_number(text: str) -> int:
     "/imports/{id}/workbook",
     summary="下载结果表 The list with its verdicts",
     response_class=StreamingResponse,
-    responses={**problems(NotFound, FileGone, WrongState), 200: {"content": {XLSX: {}}}},
+    responses={
+        **problems(NotFound, FileGone, WrongState, imports.ListOfAnother),
+        200: {"content": {XLSX: {}}},
+    },
 )
 async def import_workbook(actor: Import, id: uuid.UUID, purpose: Purpose) -> StreamingResponse:
     """The rows to correct as they were uploaded, with what is wrong: correct them and upload this file. A second sheet
-    has all rows. Recorded, with the purpose."""
+    has all rows. For who uploaded it and who may see many people unmasked. Recorded, with the purpose, for each person
+    of the registry in it."""
     file = await imports.workbook(actor, id=id, purpose=purpose)
 
     async def pieces() -> AsyncIterator[bytes]:
@@ -199,7 +203,7 @@ async def import_workbook(actor: Import, id: uuid.UUID, purpose: Purpose) -> Str
     "/imports/{id}/commit",
     status_code=202,
     summary="确认导入 Commit",
-    responses=problems(NotFound, StaleVersion, WrongState),
+    responses=problems(NotFound, StaleVersion, WrongState, imports.ImportTooOld),
 )
 async def commit_import(db: Db, actor: Import, id: uuid.UUID, body: Versioned) -> ImportView:
     """Lines that are ready or only warned about enter the registry, verified by who commits."""
@@ -210,10 +214,12 @@ async def commit_import(db: Db, actor: Import, id: uuid.UUID, body: Versioned) -
     "/imports/{id}/undo",
     status_code=202,
     summary="撤销整批 Undo",
-    responses=problems(NotFound, StaleVersion, WrongState, imports.ImportInUse),
+    responses=problems(NotFound, StaleVersion, WrongState, imports.ImportInUse, imports.ImportTooOld),
 )
 async def undo_import(db: Db, actor: Import, id: uuid.UUID, body: Versioned) -> ImportView:
-    """Everything that the import brought goes again, unless something depends on it by now: `depends` says what."""
+    """Everything that the import brought goes again, unless something depends on it by now: `depends` says what. Of a
+    list of more than 100,000 lines the import's `problem` says it once the job has looked. Half a commit can be undone
+    too."""
     return ImportView.model_validate(await imports.undo_all(db, actor, id=id, version=body.version))
 
 

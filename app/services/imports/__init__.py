@@ -2,6 +2,7 @@
 
 from app.services.imports.batches import (
     JOB,
+    ImportTooOld,
     commit,
     detail,
     discard,
@@ -16,12 +17,14 @@ from app.services.imports.batches import (
 from app.services.imports.command import bring_in
 from app.services.imports.sheets import FileRefused
 from app.services.imports.undo import ImportInUse
-from app.services.imports.workbook import template, workbook
+from app.services.imports.workbook import ListOfAnother, template, workbook
 
 __all__ = [
     "JOB",
     "FileRefused",
     "ImportInUse",
+    "ImportTooOld",
+    "ListOfAnother",
     "bring_in",
     "commit",
     "detail",

@@ -7,6 +7,7 @@ from typing import Any, BinaryIO
 
 import xlsxwriter
 
+from app.services import files
 from app.services.imports.columns import Layout
 
 ADDED = ("原行号", "结果", "原因")
@@ -27,7 +28,12 @@ class Judged:
 
 def write(out: BinaryIO, layout: Layout, lines: Iterable[Judged], *, watermark: str) -> None:
     """An xlsx, in flat memory. Every cell is written as text: a name that begins with = is no formula."""
-    book = xlsxwriter.Workbook(out, {"constant_memory": True, "strings_to_formulas": False})
+    with files.folder() as folder:
+        options = {"constant_memory": True, "strings_to_formulas": False, "tmpdir": folder}
+        _write(xlsxwriter.Workbook(out, options), layout, lines, watermark)
+
+
+def _write(book: xlsxwriter.Workbook, layout: Layout, lines: Iterable[Judged], watermark: str) -> None:
     text, marked = (
         book.add_format({"num_format": "@"}),
         book.add_format({"bg_color": "#FFEB9C", "num_format": "@"}),

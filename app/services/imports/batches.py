@@ -4,19 +4,19 @@ import hashlib
 import logging
 import uuid
 from collections.abc import AsyncIterator
-from datetime import timedelta
+from datetime import datetime
 from typing import Any, BinaryIO
 
-from sqlalchemy import delete, select, update
+from sqlalchemy import and_, delete, exists, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app import clock
 from app.access import Actor, fetch, visible
 from app.crypto import mask_name
 from app.db import begin, new_id
-from app.errors import StaleVersion, WrongState
+from app.errors import Conflict, StaleVersion, WrongState
 from app.models.files import StoredFile
-from app.models.imports import AT_WORK, ImportBatch, ImportRow, ImportStatus, Verdict
+from app.models.imports import AT_WORK, KEPT, ImportBatch, ImportRow, ImportStatus, Verdict
 from app.services import audit, files, idempotency, queue
 from app.services.idempotency import Key
 from app.services.imports import checking, committing, undo
@@ -25,8 +25,17 @@ from app.settings import settings
 log = logging.getLogger("nuanxin.imports")
 JOB = "work_on_import"
 ATTEMPTS = 5
-#: How long an import can be undone, and how long a verdict can be looked at.
-KEPT = timedelta(days=90)
+JANITOR = Actor.system("imports")
+#: In a list of so many lines what hinders an undo is looked for in the request; in a longer one the job does it.
+LOOKED_AT_ONCE = 100_000
+
+
+class ImportTooOld(Conflict):
+    zh, en = (
+        "该批导入已超过保留期限（90 天）",
+        "This import is older than 90 days: its lines are no longer kept",
+    )
+    do_zh, do_en = "请重新上传名单，或逐户更正", "Upload the list again, or correct household by household"
 
 
 async def upload(
@@ -126,15 +135,28 @@ async def _locked(
 async def commit(db: AsyncSession, actor: Actor, *, id: uuid.UUID, version: int) -> dict[str, Any]:
     """Take in every line that is ready or only warned about. Who commits has verified them."""
     batch = await _locked(db, actor, id, version, ImportStatus.CHECKED)
-    batch.committed_by = actor.account_id
+    if batch.committed_through is None:
+        _require_in_time(batch.created_at)
+    batch.committed_by, batch.commit_began_at = actor.account_id, batch.commit_began_at or clock.now()
     return await _set_to_work(db, actor, batch, "commit", ImportStatus.COMMITTING)
 
 
 async def undo_all(db: AsyncSession, actor: Actor, *, id: uuid.UUID, version: int) -> dict[str, Any]:
-    """Take the whole import back, unless something depends on it by now; ImportInUse says what."""
-    batch = await _locked(db, actor, id, version, ImportStatus.COMMITTED)
-    undo.require_free(await undo.dependents(db, batch.id))
+    """Take the whole import back, or what half a commit has brought, unless something depends on it by now;
+    ImportInUse says what. Of a long list the import itself says so, once the job has looked."""
+    batch = await _locked(db, actor, id, version, ImportStatus.COMMITTED, ImportStatus.CHECKED)
+    if batch.committed_through is None:
+        raise WrongState(status_now=batch.status)
+    if batch.committed_at is not None:
+        _require_in_time(batch.committed_at)
+    if (batch.rows_total or 0) <= LOOKED_AT_ONCE:
+        undo.require_free(await undo.dependents(db, batch))
     return await _set_to_work(db, actor, batch, "undo", ImportStatus.UNDOING)
+
+
+def _require_in_time(since: datetime) -> None:
+    if since < clock.now() - KEPT:
+        raise ImportTooOld
 
 
 async def _set_to_work(
@@ -168,34 +190,38 @@ async def resume(db: AsyncSession) -> None:
         await _enqueue(db, id)
 
 
-async def work(id: uuid.UUID) -> None:
-    """The job: whatever the batch waits for. What fails again and again is given up, and says so."""
+async def work(id: uuid.UUID) -> bool:
+    """The job: whatever the batch waits for. False: somebody else is at it, which is no attempt. What fails again and
+    again is given up, and says so."""
     async with begin() as db:
+        if not await checking.alone(db, id):
+            return False
         tried = update(ImportBatch).where(ImportBatch.id == id, ImportBatch.status.in_(AT_WORK))
         tried = tried.values(attempts=ImportBatch.attempts + 1)
         found = await db.execute(tried.returning(ImportBatch.status, ImportBatch.attempts))
         batch = found.one_or_none()
     if batch is None:
-        return
+        return True
     if batch.attempts > ATTEMPTS:
         await _give_up(id)
-        return
+        return True
     steps = {
         ImportStatus.CHECKING: checking.check,
         ImportStatus.COMMITTING: committing.commit,
         ImportStatus.UNDOING: undo.undo,
     }
     await steps[batch.status](id)
+    return True
 
 
 async def _give_up(id: uuid.UUID) -> None:
     """Back to where people decide: a commit can be taken up again, an undo tried again."""
-    after = {
-        ImportStatus.CHECKING: ImportStatus.FAILED, ImportStatus.COMMITTING: ImportStatus.CHECKED,
-        ImportStatus.UNDOING: ImportStatus.COMMITTED,
-    }  # fmt: skip
     async with begin() as db:
         batch = await db.get_one(ImportBatch, id, with_for_update=True)
+        after = {
+            ImportStatus.CHECKING: ImportStatus.FAILED, ImportStatus.COMMITTING: ImportStatus.CHECKED,
+            ImportStatus.UNDOING: undo.left_as(batch),
+        }  # fmt: skip
         if batch.status in after:
             log.error("an import was given up", extra={"fields": {"batch": str(id), "status": batch.status}})
             batch.status = after[batch.status]
@@ -208,10 +234,24 @@ async def _give_up(id: uuid.UUID) -> None:
 
 
 async def purge(db: AsyncSession) -> None:
-    """Staged lines of what was given up, and of what can no longer be undone."""
-    over = select(ImportBatch.id).where(
-        ImportBatch.status.in_([ImportStatus.DISCARDED, ImportStatus.FAILED, ImportStatus.UNDONE])
-        | (ImportBatch.created_at < clock.now() - KEPT) & ImportBatch.status.not_in(AT_WORK)
-    )
+    """Lists that nobody committed in time are given up. Staged lines go of what was given up and of what can no longer
+    be undone; half a commit keeps them until it is taken up again or undone."""
     await checking.unhurried(db)
-    await db.execute(delete(ImportRow).where(ImportRow.batch_id.in_(over)))
+    long_ago = clock.now() - KEPT
+    forgotten = select(ImportBatch).where(
+        ImportBatch.status == ImportStatus.CHECKED,
+        ImportBatch.committed_through.is_(None),
+        ImportBatch.created_at < long_ago,
+    )
+    for batch in await db.scalars(forgotten.with_for_update(skip_locked=True)):
+        batch.status, batch.ended_at = ImportStatus.DISCARDED, clock.now()
+        await audit.record(db, JANITOR, "discard", "import_batch", batch.id)
+    await db.flush()  # the next query looks for them
+    ended = (ImportStatus.DISCARDED, ImportStatus.FAILED, ImportStatus.UNDONE)
+    settled = and_(ImportBatch.status == ImportStatus.COMMITTED, ImportBatch.committed_at < long_ago)
+    over = select(ImportBatch.id).where(
+        or_(ImportBatch.status.in_(ended), settled), exists().where(ImportRow.batch_id == ImportBatch.id)
+    )
+    # Locked: an undo that begins in this moment finds all of its lines, or none to begin with.
+    ids = list(await db.scalars(over.with_for_update(skip_locked=True)))
+    await db.execute(delete(ImportRow).where(ImportRow.batch_id.in_(ids)))

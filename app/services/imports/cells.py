@@ -70,7 +70,7 @@ def day(text: str) -> date:
     )
 
 
-_DIGITS15, _SCIENTIFIC = re.compile("[0-9]{15}"), re.compile(r"[0-9](\.[0-9]*)?E\+?[0-9]{2}")
+_DIGITS15, _SCIENTIFIC = re.compile("[0-9]{15}"), re.compile(r"[0-9](\.[0-9]*)?E\+?[0-9]{2,3}")
 _RESIDENCE, _FOREIGN = (
     re.compile("8[123]0000[0-9]{11}[0-9X]"),
     re.compile("9[0-9]{16}[0-9X]|[A-Z]{3}[0-9]{12}"),
@@ -125,7 +125,7 @@ def phone(text: str) -> str:
 _CHINESE = "\u3400-\u9fff\uf900-\ufaff\U00020000-\U000323af"
 _GAPS = re.compile(f"(?<=[{_CHINESE}])\\s+(?=[{_CHINESE}])")
 _DOTS = re.compile("[・•．‧∙●]")
-_NO_NAME = re.compile(r"[0-9?□■*#@=+<>{}\[\]|\\/_]")
+_NO_NAME = re.compile(r"[0-9?□■*#@=+<>{}\[\]|\\/_(),;:!、。《》\"“”]")
 
 
 def name(text: str) -> str:
@@ -136,8 +136,8 @@ def name(text: str) -> str:
         if _NO_NAME.search(text):
             raise NotReadable(
                 "name",
-                "姓名含有数字或符号；打不出的字请用“生僻字”输入法",
-                "a digit or a mark within the name",
+                "姓名含有数字或符号：一格只填一人的姓名，说明另列；打不出的字请用“生僻字”输入法",
+                "a digit or a mark within the name: one name a cell, and notes in a column of their own",
             )
     if not text or len(text) > LONGEST_NAME:
         raise NotReadable("too_long", "姓名过长", "too long")
@@ -170,19 +170,23 @@ def _words(**meanings: str) -> dict[str, str]:
 def choice(text: str, table: Mapping[str, str]) -> str:
     found = table.get(text) or table.get(plain(text).replace(" ", "").upper())
     if found is None:
-        raise NotReadable("choice", "请从下拉选项中选择", "choose one that the template offers")
+        raise NotReadable("choice", "不认识这种写法", "not one of the words known here")
     return found
 
 
 RELATIONS = _words(
-    head="户主 本人 户主本人",
-    spouse="配偶 妻 妻子 丈夫 夫 爱人 夫妻 老婆 老公",
+    head="户主 本人 户主本人 01 02",
+    spouse="配偶 妻 妻子 丈夫 夫 爱人 夫妻 老婆 老公 户主之妻 户主之夫 10 11 12",
     child="子女 子 女 儿子 女儿 长子 次子 三子 四子 五子 长女 次女 三女 四女 五女 二女 二子 "
-    "大女儿 二女儿 大儿子 二儿子 小儿子 小女儿 独生子 独生女 养子 养女 继子 继女 孩子 之子 之女",
-    parent="父母 父 母 父亲 母亲 岳父 岳母 公公 婆婆 公 婆 养父 养母 继父 继母 之父 之母",
+    "大女儿 二女儿 三女儿 四女儿 大儿子 二儿子 三儿子 四儿子 小儿子 小女儿 独生子 独生女 养子 养女 继子 继女 "
+    "孩子 之子 之女 户主之子 户主之女 母女 母子 父子 父女 20 21 22 23 24 25 26 29 30 31 32 33 34 35 36 39",
+    parent="父母 父 母 父亲 母亲 岳父 岳母 公公 婆婆 公 婆 养父 养母 继父 继母 之父 之母 户主之父 户主之母 "
+    "50 51 52 53 54 55 56 57 59",
     other="其他 其它 儿媳 女婿 媳妇 孙子 孙女 孙 外孙 外孙子 外孙女 孙媳 祖父 祖母 爷爷 奶奶 "
     "外祖父 外祖母 外公 外婆 兄 弟 姐 妹 哥哥 弟弟 姐姐 妹妹 "
-    "兄弟 姐妹 侄子 侄女 外甥 外甥女 叔 伯 姑 舅 姨 嫂 弟媳 曾孙 曾孙子 曾孙女 重孙 亲属 其他亲属 非亲属 保姆",
+    "兄弟 姐妹 侄子 侄女 外甥 外甥女 叔 伯 姑 舅 姨 嫂 弟媳 曾孙 曾孙子 曾孙女 重孙 长孙 长孙女 次孙 孙媳妇 "
+    "亲属 其他亲属 非亲属 保姆 "
+    "40 41 42 43 44 45 46 47 49 60 61 62 63 64 65 66 67 69 70 71 72 73 74 75 76 79 80 90 97 99",
 )
 SEXES = _words(male="男 男性 M 1 MALE", female="女 女性 F 2 FEMALE")
 HUKOU_TYPES = _words(
@@ -206,25 +210,31 @@ DOCUMENT_KINDS = _words(
 YES_NO = _words(yes="是 有 Y YES 1 TRUE √ 对 计划 备孕", no="否 无 N NO 0 FALSE × 不 没有 未")
 
 
+@lru_cache(maxsize=1024)
 def relation(text: str) -> Relation:
     return Relation(choice(text, RELATIONS))
 
 
+@lru_cache(maxsize=1024)
 def sex(text: str) -> Sex:
     return Sex(choice(text, SEXES))
 
 
+@lru_cache(maxsize=1024)
 def hukou_type(text: str) -> HukouType:
     return HukouType(choice(text, HUKOU_TYPES))
 
 
+@lru_cache(maxsize=1024)
 def family_type(text: str) -> FamilyType:
     return FamilyType(choice(text, FAMILY_TYPES))
 
 
+@lru_cache(maxsize=1024)
 def document_kind(text: str) -> DocumentKind:
     return DocumentKind(choice(text, DOCUMENT_KINDS))
 
 
+@lru_cache(maxsize=1024)
 def yes(text: str) -> bool:
     return choice(text, YES_NO) == "yes"

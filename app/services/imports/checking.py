@@ -59,6 +59,7 @@ async def analyse() -> None:
 async def unhurried(db: AsyncSession) -> None:
     """The limits of a request do not fit a million rows."""
     await db.execute(text("SET LOCAL statement_timeout = '60min'"))
+    await db.execute(text("SET LOCAL lock_timeout = '1min'"))
     await db.execute(text("SET LOCAL idle_in_transaction_session_timeout = '10min'"))
 
 
@@ -87,7 +88,7 @@ async def _stage(db: AsyncSession, batch_id: uuid.UUID) -> None:
         raise sheets.FileRefused.because("表中没有数据行", "there are no rows below the headings")
     left_out = [{"zh": zh, "en": en} for zh, en in layout.warnings]
     staged = update(ImportBatch).where(ImportBatch.id == batch_id)
-    await db.execute(staged.values(rows_total=total, problem=left_out))
+    await db.execute(staged.values(rows_total=total, problem=left_out, attempts=0))
 
 
 async def _settle(db: AsyncSession, batch_id: uuid.UUID) -> None:

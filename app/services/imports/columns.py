@@ -115,6 +115,10 @@ _BY_HEADING = {
 }
 
 
+def is_heading(text: str) -> bool:
+    return _squeezed(text) in _BY_HEADING
+
+
 @dataclass(frozen=True, slots=True)
 class Layout:
     """Which cell of a line is which column; `headings` as uploaded, for the annotated workbook; `warnings` about the
@@ -137,18 +141,18 @@ def find(lines: Iterator[Line]) -> Layout:
         if len(set(known)) >= ENOUGH_TO_BE_HEADINGS:
             return _layout(line, known, noticed)
         nearest = max(nearest, known, key=len)
-    raise _missing(nearest)
+    raise _missing(nearest, noticed)
 
 
 def _layout(line: Line, known: list[str], noticed: list[str]) -> Layout:
-    twice = sorted({BY_KEY[key].zh for key in known if known.count(key) > 1})
+    twice = [cell.strip() for cell in line.cells if known.count(_BY_HEADING.get(_squeezed(cell), "")) > 1]
     if twice:
         raise FileRefused.because(
-            f"表头重复：{'、'.join(twice)}，请只保留一列",
-            f"more than one column is {', '.join(twice)}: keep one",
+            f"表头重复：{'、'.join(twice)} 是同一项内容，请只保留一列，其余各列请删去",
+            f"columns of one meaning: {', '.join(twice)}: keep one of them and remove the others",
         )
     if any(column.needed and column.key not in known for column in COLUMNS):
-        raise _missing(known)
+        raise _missing(known, noticed)
     places = {
         key: place for place, cell in enumerate(line.cells) if (key := _BY_HEADING.get(_squeezed(cell)))
     }
@@ -156,12 +160,14 @@ def _layout(line: Line, known: list[str], noticed: list[str]) -> Layout:
     return Layout(line.cells, places, line.number, warnings + _not_taken(line.cells))
 
 
-def _missing(known: list[str]) -> FileRefused:
+def _missing(known: list[str], noticed: list[str]) -> FileRefused:
     names = "、".join(column.zh for column in COLUMNS if column.needed and column.key not in known)
-    return FileRefused.because(
-        f"没有找到表头：{names}；请使用模板的表头，并放在前 10 行内",
-        f"headings not found: {names}; use those of the template, within the first 10 lines",
-    )
+    zh = f"没有找到表头：{names}；请使用模板的表头，放在前 10 行内的同一行，不要合并单元格"
+    en = f"headings not found: {names}; use those of the template, in one of the first 10 lines, not merged"
+    if "other_sheets" in noticed:
+        zh += "；只读取第一个工作表，名册在其他工作表的，请移到最前"
+        en += "; only the first sheet is read: move the list to the front"
+    return FileRefused.because(zh, en)
 
 
 def _not_taken(headings: list[str]) -> list[tuple[str, str]]:

@@ -59,8 +59,8 @@ async def _finish(actor: Actor, id: uuid.UUID, told: Told) -> dict[str, Any]:
     looking = asyncio.create_task(_look(actor, id, told))
     try:
         while (shown := await _shown(actor, id))["status"] in AT_WORK:
-            await batches.work(id)
-            await asyncio.sleep(LOOK_SECONDS / 10)
+            if not await batches.work(id):
+                await asyncio.sleep(LOOK_SECONDS)
     finally:
         looking.cancel()
         with suppress(asyncio.CancelledError):

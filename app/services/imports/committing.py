@@ -4,7 +4,7 @@
 import uuid
 from typing import Any
 
-from sqlalchemy import CursorResult, text
+from sqlalchemy import CursorResult, TextClause, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app import clock
@@ -13,8 +13,8 @@ from app.errors import Unavailable
 from app.models.imports import ImportBatch, ImportStatus
 from app.models.staff import StaffAccount
 from app.services.households import family_types
-from app.services.imports.checking import analyse, counts, unhurried
-from app.services.imports.families import FIRST, HEAD_THERE, HELD, HERE, LAST, OPEN, refused
+from app.services.imports.checking import alone, analyse, counts, unhurried
+from app.services.imports.families import FIRST, HEAD_THERE, HELD, HERE, LAST, OPEN, refused, said
 from app.services.search import statistics
 
 CHUNK = 4000
@@ -28,6 +28,7 @@ SELECT r.household_id FROM import_row r
 EXPECTED = text(f"""
 SELECT count(*) FILTER (WHERE r.before IS NULL) AS people, count(r.before) AS linked,
        count(DISTINCT r.household_id) FILTER (WHERE r.joins IS NULL) AS households,
+       count(r.partner_id) AS couples, count(*) FILTER (WHERE r.categories <> '[]') AS categories,
        count(DISTINCT r.joins) AS joined {GOING_IN}""")
 # A household that is joined stays as it is until this transaction ends.
 JOINED = text(f"""
@@ -35,6 +36,10 @@ SELECT h.id FROM household h
  WHERE h.status = 'active'
    AND (h.id, h.region_code) IN (SELECT r.joins, r.region_code {GOING_IN} AND r.joins IS NOT NULL)
  ORDER BY h.id FOR SHARE""")
+# In one order, as others lock people.
+KNOWN = text(f"""
+SELECT p.id FROM person p WHERE p.id IN (SELECT r.person_id {GOING_IN} AND r.before IS NOT NULL)
+ ORDER BY p.id FOR NO KEY UPDATE""")
 HOUSEHOLDS = text(f"""
 INSERT INTO household (id, region_code, local_number, status, address_sealed, verified_at, verified_by,
                        import_batch_id, created_at)
@@ -80,6 +85,37 @@ SELECT r.id, CASE r.sex WHEN 'female' THEN r.person_id ELSE r.partner_id END,
    AND EXISTS (SELECT FROM membership m WHERE m.person_id = r.partner_id AND m.valid_to IS NULL
                   AND m.household_id = coalesce(r.joins, r.household_id))
     ON CONFLICT DO NOTHING""")
+# Somebody is married by now, or the other of the two did not come in.
+UNMARRIED = text(f"""
+UPDATE import_row r SET verdict = 'warning', partner_id = NULL, wrong = r.wrong || {
+    said(
+        "married_since",
+        "marriage_not_registered",
+        "夫妻关系未能登记，请随后补充",
+        "not registered as a couple: add it afterwards",
+        fatal=False,
+    )
+}
+ WHERE {HERE} AND r.verdict {OPEN} AND r.partner_id IS NOT NULL
+   AND NOT EXISTS (SELECT FROM couple c WHERE c.id = r.id)""")
+CATEGORY_THERE = text(f"""
+UPDATE import_row r SET verdict = 'warning', categories = kept.categories, wrong = r.wrong || {
+    said(
+        "categories",
+        "category_there",
+        "已登记同一类别，本行的类别未重复登记",
+        "registered with this category already: not a second time",
+        fatal=False,
+    )
+}
+  FROM (SELECT r.line, count(e.id) AS there,
+               coalesce(jsonb_agg(n.category) FILTER (WHERE e.id IS NULL), '[]') AS categories
+          FROM import_row r CROSS JOIN LATERAL jsonb_array_elements(r.categories) AS n(category)
+          LEFT JOIN category e ON e.code = n.category ->> 'code' AND e.valid_to IS NULL
+           AND CASE n.category ->> 'holder' WHEN 'person' THEN e.person_id = r.person_id
+                    ELSE e.household_id = coalesce(r.joins, r.household_id) END
+         WHERE {HERE} AND r.verdict {OPEN} AND r.categories <> '[]' GROUP BY r.line) kept
+ WHERE r.batch_id = :batch AND r.line = kept.line AND kept.there > 0""")
 CATEGORIES = text(f"""
 INSERT INTO category (id, code, person_id, household_id, grade, evidence_sealed, valid_from, verified_by)
 SELECT DISTINCT ON (c.code, c.person_id, c.household_id)
@@ -96,6 +132,9 @@ TRACES = text(f"""
 INSERT INTO audit_event (at, actor_role, actor_id, action, entity, entity_id, person_id, request_id)
 SELECT :now, :role, :worker, 'import', 'household', coalesce(r.joins, r.household_id), r.person_id, :request
   {GOING_IN}""")
+JOINED_BY_NOW = text(f"""
+SELECT DISTINCT r.joins FROM import_row r
+ WHERE r.batch_id = :batch AND r.joins > :after AND r.verdict {OPEN} ORDER BY r.joins LIMIT :size""")
 MADE = text(f"""
 SELECT DISTINCT r.household_id FROM import_row r JOIN household h ON h.id = r.household_id AND h.family_type IS NULL
  WHERE r.batch_id = :batch AND r.household_id > :after AND r.verdict {OPEN} AND r.joins IS NULL
@@ -131,6 +170,11 @@ UPDATE import_row r
        ELSE NOT EXISTS (SELECT FROM person p WHERE p.id = r.person_id
                            AND p.version = CAST(r.before ->> 'version' AS bigint))
          OR EXISTS (SELECT FROM membership m WHERE m.person_id = r.person_id AND m.valid_to IS NULL) END""",
+        f"""
+UPDATE import_row r
+   {refused("document_number", "document_twice", "与第 %s 行是同一人", "the same person as in line %s", "f.line")}
+  FROM (SELECT r.person_id, min(r.line) AS line {GOING_IN} GROUP BY r.person_id HAVING count(*) > 1) f
+ WHERE {HERE} AND r.verdict {OPEN} AND r.person_id = f.person_id AND r.line > f.line""",
         HEAD_THERE,
         HELD,
     )
@@ -142,21 +186,22 @@ class Changed(Exception):
 
 
 async def commit(batch_id: uuid.UUID) -> None:
-    """Go on from where the last worker came to, until nothing is left. Two workers take turns."""
+    """Go on from where the last worker came to, until nothing is left; who finds another at it leaves it."""
     await analyse()
     while await _step(batch_id):
         pass
-    await _settle_types(batch_id)
+    for households in (MADE, JOINED_BY_NOW):
+        await _settle_types(batch_id, households)
 
 
-async def _settle_types(batch_id: uuid.UUID) -> None:
-    """The rule decides of which type the new families are, whatever the list says; what a crash leaves, the nightly
+async def _settle_types(batch_id: uuid.UUID, households: TextClause) -> None:
+    """The rule decides of which type the families are, whatever the list says; what a crash leaves, the nightly
     job does."""
     last: uuid.UUID | None = FIRST
     while last is not None:
         async with begin() as db:
             await unhurried(db)
-            ids = list(await db.scalars(MADE, {"batch": batch_id, "after": last, "size": CHUNK}))
+            ids = list(await db.scalars(households, {"batch": batch_id, "after": last, "size": CHUNK}))
             await family_types.settle(db, ids)
             last = ids[-1] if ids else None
 
@@ -165,6 +210,8 @@ async def _step(batch_id: uuid.UUID) -> bool:
     """One chunk; False when there is no more to do."""
     async with begin() as db:
         await unhurried(db)
+        if not await alone(db, batch_id):
+            return False
         batch = await db.get_one(ImportBatch, batch_id, with_for_update=True)
         if batch.status is not ImportStatus.COMMITTING:
             return False
@@ -203,14 +250,21 @@ async def _insert(db: AsyncSession, given: dict[str, Any]) -> int:
     wanted = (await db.execute(EXPECTED, given)).one()
     if wanted.joined and len((await db.execute(JOINED, given)).all()) != wanted.joined:
         raise Changed
+    if wanted.linked:
+        await db.execute(KNOWN, given)
     if await _count(db, HOUSEHOLDS, given) != wanted.households:
         raise Changed
     if await _count(db, PEOPLE, given) != wanted.people:
         raise Changed
     if wanted.linked and await _count(db, LINKED, given) != wanted.linked:
         raise Changed
-    for statement in (MEMBERSHIPS, COUPLES, CATEGORIES, TRACES):
-        await db.execute(statement, given)
+    await db.execute(MEMBERSHIPS, given)
+    if wanted.couples and await _count(db, COUPLES, given) != wanted.couples:
+        await db.execute(UNMARRIED, given)
+    if wanted.categories:
+        await db.execute(CATEGORY_THERE, given)
+        await db.execute(CATEGORIES, given)
+    await db.execute(TRACES, given)
     return int(wanted.people + wanted.linked)
 
 

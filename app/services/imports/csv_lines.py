@@ -5,6 +5,7 @@ import csv
 from collections.abc import Iterator
 from typing import BinaryIO
 
+from app.services.imports.columns import HEADINGS_WITHIN, is_heading
 from app.services.imports.lines import MOST_COLUMNS, FileRefused, Line, readable
 
 BLOCK = 1 << 18
@@ -34,7 +35,12 @@ def _line(number: int, row: list[str]) -> Line:
     if len(row) > MOST_COLUMNS:
         beyond = any(row[MOST_COLUMNS:])
         return Line(number, [readable(cell) for cell in row[:MOST_COLUMNS]], ("beyond",) * beyond)
-    return Line(number, [readable(cell) for cell in row])
+    return Line(number, [readable(_unwrapped(cell) if cell[:1] == "=" else cell) for cell in row])
+
+
+def _unwrapped(cell: str) -> str:
+    """="640104…" is how systems keep Excel from rounding a number."""
+    return cell[2:-1] if cell.startswith('="') and cell.endswith('"') else cell
 
 
 def _quotes(number: int) -> FileRefused:
@@ -120,6 +126,12 @@ def _fits(file: BinaryIO, encoding: str) -> bool:
 
 
 def _delimiter(start: str) -> str:
-    """The one that occurs most in the first lines; commas where none does."""
-    lines = start.splitlines()[:10]
-    return max(",\t;", key=lambda delimiter: max((line.count(delimiter) for line in lines), default=0))
+    """The one that makes most headings known, within the first lines."""
+    lines = start.splitlines()[:HEADINGS_WITHIN]
+
+    def headings(delimiter: str) -> int:
+        return max(
+            (sum(map(is_heading, line.replace('"', "").split(delimiter))) for line in lines), default=0
+        )
+
+    return max(",\t;", key=headings)

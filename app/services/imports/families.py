@@ -10,6 +10,8 @@ FIRST, LAST = uuid.UUID(int=0), uuid.UUID(int=(1 << 128) - 1)
 OPEN = "IN ('ready', 'warning')"
 #: The rows of the households between two, FIRST and LAST for all.
 HERE = "r.batch_id = :batch AND r.household_id > :after AND r.household_id <= :upto"
+#: Two households of a file may turn out to be one of the registry.
+HOME = "coalesce(r.joins, r.household_id)"
 
 
 def said(column: str, code: str, zh: str, en: str, *, fatal: bool = True, line: str = "''") -> str:
@@ -46,16 +48,17 @@ UPDATE import_row r
 }
   FROM import_row h
  WHERE {HERE} AND h.batch_id = r.batch_id AND h.household_id = r.household_id AND h.line = r.head_line
-   AND h.line <> r.line AND h.verdict = 'refused' AND r.local_number IS NULL AND r.joins IS NULL
-   AND r.verdict {OPEN}"""
+   AND h.line <> r.line AND h.verdict = 'refused' AND r.verdict {OPEN}
+   AND (r.local_number IS NULL AND r.joins IS NULL
+        OR h.wrong @? '$[*] ? (@.code == "two_heads" || @.code == "head_there")')"""
 
 TWO_HEADS = f"""
 UPDATE import_row r
    {refused("relation", "two_heads", "本户户主已在第 %s 行", "the head of this household is in line %s", "f.line")}
-  FROM (SELECT r.household_id, min(r.line) AS line FROM import_row r
+  FROM (SELECT {HOME} AS home, min(r.line) AS line FROM import_row r
          WHERE {HERE} AND r.relation = 'head' AND r.verdict <> 'refused'
-         GROUP BY r.household_id HAVING count(*) > 1) f
- WHERE {HERE} AND r.household_id = f.household_id AND r.relation = 'head' AND r.line > f.line AND r.verdict {OPEN}"""
+         GROUP BY {HOME} HAVING count(*) > 1) f
+ WHERE {HERE} AND {HOME} = f.home AND r.relation = 'head' AND r.line > f.line AND r.verdict {OPEN}"""
 
 HEAD_THERE = f"""
 UPDATE import_row r
@@ -139,5 +142,5 @@ async def settle(
 ) -> None:
     """Verdicts that need a whole household, in the order in which one may follow from another."""
     given = {"batch": batch_id, "after": after, "upto": upto}
-    for statement in (JOINED, HELD, TWO_HEADS, HEAD_THERE, HEADLESS, COUPLED):
+    for statement in (JOINED, TWO_HEADS, HEAD_THERE, HELD, HEADLESS, COUPLED):
         await db.execute(text(statement), given)

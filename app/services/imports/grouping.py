@@ -17,7 +17,6 @@ class Household:
     numbered: bool
     shared: dict[str, str]  # the household's own columns, filled down
     head_line: int | None = None
-    head_refused: bool = False
 
 
 class Grouping:
@@ -62,11 +61,8 @@ class Grouping:
             self._current = _household(row)
         current = self._current
         row.household = current.key
-        if row.relation is Relation.HEAD and current.head_line is None:
+        if row.relation is Relation.HEAD:
             current.head_line = row.number
-        elif row.relation is Relation.HEAD:
-            zh = f"第 {current.head_line} 行已是本户户主"
-            row.note("relation", "two_heads", zh, f"line {current.head_line} is the head already")
         row.head_line = current.head_line
         if not current.numbered:
             _hold(row, current, first=new)
@@ -91,8 +87,4 @@ def _hold(row: Row, current: Household, *, first: bool) -> None:
                 "of no household: give its number or its head",
             )
             row.note("relation", "no_household", zh, en)
-        current.head_refused, current.head_line = row.refused, row.number
-        return
-    if current.head_refused:
-        zh = f"户主（第 {current.head_line} 行）未通过，请一并改正后上传"
-        row.note("relation", "head_refused", zh, f"the head on line {current.head_line} is refused")
+        current.head_line = row.head_line = row.number

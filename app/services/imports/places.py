@@ -8,12 +8,15 @@ Bounds = tuple[str, str]
 AMBIGUOUS = ""
 _VILLAGE = re.compile("村?(?:村民委员会|村委会)$")
 _COMMUNITY = re.compile("(?:社区)?(?:居民委员会|居委会)$")
+_MARKS = re.compile(r"[\s/、,，>()（）-]")
 MOST_REMEMBERED = 50_000
 
 
 def usual(name: str) -> str:
     """新渠梢村村民委员会 and 新渠梢村委会 are 新渠梢村; 凤凰居委会 is 凤凰社区."""
-    name = re.sub(r"[\s/、,，>-]", "", name)
+    name = _MARKS.sub("", name)
+    if not name.endswith("会"):
+        return name
     return _COMMUNITY.sub("社区", _VILLAGE.sub("村", name))
 
 
@@ -28,8 +31,9 @@ class Regions:
         self._named: dict[str, list[str]] = defaultdict(list)
         self._found: dict[tuple[str, Bounds], str | None] = {}
         for code, parent, level, name in divisions:
-            self._parent[code], self._level[code], self._name[code] = parent, level, usual(name)
-            self._named[usual(name)].append(code)
+            called = usual(name)
+            self._parent[code], self._level[code], self._name[code] = parent, level, called
+            self._named[called].append(code)
 
     def level(self, code: str) -> int:
         return self._level.get(code, 0)

@@ -19,11 +19,13 @@ SELECT r.document_index, min(r.line) AS line
   JOIN import_row r ON r.document_index = given.document_index AND r.batch_id = :batch AND r.verdict <> 'refused'
  GROUP BY r.document_index""")
 REGISTERED = text("""
-SELECT written.document_index, p.id, p.name, p.died_on, p.merged_into, p.version, p.phone_sealed, p.phone_index,
+SELECT written.document_index, p.id, p.name, p.died_on, p.restricted_at, p.version, p.phone_sealed, p.phone_index,
        p.sex, p.birth_date, p.region_code, p.hukou_region_code, p.hukou_type, p.resident_since, p.import_batch_id,
        h.id AS household_id, h.number, h.region_code AS lives_in, h.local_number, m.relation,
        EXISTS (SELECT FROM resident_account a WHERE a.person_id = p.id) AS bound,
        EXISTS (SELECT FROM membership e WHERE e.person_id = p.id) AS member,
+       ARRAY(SELECT o.document_index FROM person o WHERE p.id IN (o.id, o.merged_into)
+                AND o.document_index <> written.document_index) AS other_documents,
        concat(CASE WHEN town.level > 3 THEN county.name END, town.name) AS office
   FROM unnest(CAST(:documents AS bytea[])) AS given(document_index)
   JOIN person written ON written.document_index = given.document_index
@@ -57,7 +59,7 @@ async def judge(db: AsyncSession, batch_id: uuid.UUID, rows: list[Staged], regio
     """Settle what is not refused yet. `region_code` is the worker's: what is beyond it is told by its office alone."""
     await _repeated(db, batch_id, _open(rows))
     await _households(db, _open(rows))
-    await _registered(db, _open(rows), region_bounds(region_code))
+    await _registered(db, batch_id, _open(rows), region_bounds(region_code))
     await _alike(db, _open(rows), region_bounds(region_code))
 
 
@@ -67,13 +69,17 @@ def _open(rows: Iterable[Staged]) -> list[Staged]:
 
 async def _repeated(db: AsyncSession, batch_id: uuid.UUID, rows: list[Staged]) -> None:
     """The first line with a document counts."""
-    found = await db.execute(EARLIER, {"documents": _documents(rows), "batch": batch_id})
-    lines: dict[bytes, int] = {row.document_index: row.line for row in found}
+    lines = await _earlier(db, batch_id, _documents(rows))
     for row in rows:
         first = lines.setdefault(row["document_index"], row["line"])
         if first != row["line"]:
             zh, en = f"证件号码与第 {first} 行相同", f"the same document as in line {first}"
             refuse(row, "document_number", "document_twice", zh, en)
+
+
+async def _earlier(db: AsyncSession, batch_id: uuid.UUID, documents: list[bytes]) -> dict[bytes, int]:
+    found = await db.execute(EARLIER, {"documents": documents, "batch": batch_id})
+    return {row.document_index: row.line for row in found}
 
 
 async def _households(db: AsyncSession, rows: list[Staged]) -> None:
@@ -85,22 +91,26 @@ async def _households(db: AsyncSession, rows: list[Staged]) -> None:
         row["joins"] = found.get((row["region_code"], row["local_number"]))
 
 
-async def _registered(db: AsyncSession, rows: list[Staged], own: tuple[str, str]) -> None:
+async def _registered(
+    db: AsyncSession, batch_id: uuid.UUID, rows: list[Staged], own: tuple[str, str]
+) -> None:
     found = {
         person.document_index: person
         for person in await db.execute(REGISTERED, {"documents": _documents(rows)})
     }
-    for row in rows:
+    await _repeated_people(db, batch_id, rows, found)
+    for row in _open(rows):
         person = found.get(row["document_index"])
         if person is None:
             continue
         row["person_id"] = person.id
         if person.name != row["name"]:
             _refuse_elsewhere(row, person, "name", "该证件已用其他姓名登记", "registered under another name")
-        elif person.died_on or person.merged_into:
-            _refuse_elsewhere(
-                row, person, "document_number", "该人员已登记死亡或已合并", "deceased or merged"
-            )
+        elif person.died_on:
+            _refuse_elsewhere(row, person, "document_number", "该人员已登记死亡", "registered as deceased")
+        elif person.restricted_at:  # only stored until erased (PIPL art. 47)
+            why = "该人员的档案已停止使用", "the file of this person is no longer used"
+            _refuse_elsewhere(row, person, "document_number", *why)
         elif person.household_id is None:
             _link(row, person)
         elif not _same_household(row, person):
@@ -108,6 +118,23 @@ async def _registered(db: AsyncSession, rows: list[Staged], own: tuple[str, str]
             _refuse_elsewhere(row, person, "document_number", *why)
         else:
             _known(row, person, own)
+
+
+async def _repeated_people(
+    db: AsyncSession, batch_id: uuid.UUID, rows: list[Staged], found: dict[bytes, Any]
+) -> None:
+    """Two documents of somebody who was merged are one person: the first line counts."""
+    several = {document: person for document, person in found.items() if person.other_documents}
+    documents = [other for person in several.values() for other in person.other_documents]
+    lines = await _earlier(db, batch_id, documents) if documents else {}
+    firsts: dict[uuid.UUID, int] = {}
+    for row in rows:
+        if person := several.get(row["document_index"]):
+            before = [lines[other] for other in person.other_documents if other in lines]
+            first = firsts.setdefault(person.id, min(before, default=row["line"]))
+            if first != row["line"]:
+                zh, en = f"与第 {first} 行是同一人", f"the same person as in line {first}"
+                refuse(row, "document_number", "document_twice", zh, en)
 
 
 def _refuse_elsewhere(row: Staged, person: Any, column: str, zh: str, en: str) -> None:
@@ -127,6 +154,7 @@ def _same_household(row: Staged, person: Any) -> bool:
 def _known(row: Staged, person: Any, own: tuple[str, str]) -> None:
     number = f"（家庭编号 {person.number}）" if own[0] <= person.lives_in <= own[1] else ""
     row["joins"], row["verdict"] = person.household_id, Verdict.KNOWN
+    row["sex"], row["birth_date"] = person.sex, person.birth_date  # by which a spouse is judged
     zh, en = (
         f"已登记{number}，不重复导入",
         f"registered already{f' ({person.number})' if number else ''}: skipped",
@@ -136,20 +164,26 @@ def _known(row: Staged, person: Any, own: tuple[str, str]) -> None:
 
 def _link(row: Staged, person: Any) -> None:
     """Somebody without a household. An account bound to the person sees the household from now on: only one with
-    the phone that the list has."""
-    if person.bound and person.phone_index != row["phone_index"]:
+    the phone that the list has. Whose papers were seen keeps the phone on file, since with it the file is opened."""
+    same = person.phone_index == row["phone_index"]
+    if person.bound and not same:
         zh = "该人员已在微信绑定，手机号与名单不一致，请本人到村（居）委会核实"
-        refuse(
-            row, "phone", "phone_differs", zh, "bound in WeChat with another phone: verify with the person"
-        )
+        en = "bound in WeChat with another phone: verify with the person"
+        refuse(row, "phone", "phone_differs", zh, en)
+        return
+    if person.member and row["phone_index"] and not same:
+        zh = "手机号与该人员档案中的不一致，请先核实并更正档案"
+        en = "not the phone on file: verify and correct the file first"
+        refuse(row, "phone", "phone_differs", zh, en)
         return
     before = {name: getattr(person, name) for name in CHANGED}
     row["before"] = {name: _plain(value) for name, value in before.items()}
+    if person.member:  # papers were seen before
+        row["sex"], row["birth_date"] = person.sex, person.birth_date
+        row["phone_sealed"] = row["phone_index"] = row["hukou_region_code"] = row["hukou_type"] = None
     if row["phone_sealed"]:
         phone = unseal(row["phone_sealed"], place=f"person|phone|{row['id']}")
         row["phone_sealed"] = seal(phone, place=f"person|phone|{person.id}")
-    if person.member:  # papers were seen before
-        row["sex"], row["birth_date"] = person.sex, person.birth_date
     zh, en = "该人员已有个人档案，将加入本户", "known as a person: joins this household"
     warn(row, "", "linked", zh, en)
 

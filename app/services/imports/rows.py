@@ -24,6 +24,8 @@ from app.services.regions import TOWN
 __all__ = ["ImportedCategory", "Known", "Regions", "Row", "Wrong", "category_names", "read_rows"]
 
 LENIENT = frozenset({"phone", "hukou_region", "hukou_type", "family_type"})
+# What clerks write into a cell that they leave empty.
+NOTHING = frozenset(("无", "暂无", "没有", "不详", "/", "\\", "-", "--", "—", "——", "－", "／"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +68,9 @@ class _Reading:
     def row(self, line: Line) -> Row | None:
         given, count = line.cells, len(line.cells)
         cells = {key: given[place].strip() if place < count else "" for key, place in self._places}
+        for key, text in cells.items():
+            if text in NOTHING:
+                cells[key] = ""
         if not any(cells.values()):
             return None
         row = Row(line.number, cells, given)
@@ -86,6 +91,9 @@ class _Reading:
 
     def _set_aside_errors(self, row: Row) -> None:
         """#N/A and its like, and characters that could not be read, are no values."""
+        together = "".join(row.cells.values())
+        if "#" not in together and "\ufffd" not in together:
+            return
         for key, text in row.cells.items():
             if text[:1] == "#" and text in read.ERRORS:
                 row.note(key, "cell_error", *read.ERRORS[text])
@@ -103,7 +111,10 @@ class _Reading:
                 try:
                     setattr(row, key, parse(text))
                 except NotReadable as error:
-                    row.note(key, error.code, error.zh, error.en, fatal=key not in LENIENT)
+                    zh = error.zh
+                    if error.code == "choice":
+                        zh += f"，请填：{'、'.join(BY_KEY[key].choices)}"
+                    row.note(key, error.code, zh, error.en, fatal=key not in LENIENT)
         if text := cells.get("categories", ""):
             try:
                 row.categories, guessed = claimed(
@@ -148,6 +159,15 @@ class _Reading:
             row.birth_date, row.sex = documents.person_facts(document, birth_date=born, sex=sex)
         except documents.DocumentNotValid as problem:
             self._refuse_document(row, problem)
+        else:
+            if document.birth_date and number.endswith(
+                "000"
+            ):  # one rounded number in eleven passes the check
+                zh, en = (
+                    "末三位为 000，可能已被 Excel 改坏，请核对",
+                    "it ends in 000, as if rounded by Excel: check it",
+                )
+                row.note("document_number", "maybe_spoilt", zh, en, fatal=False)
 
     def _refuse_document(self, row: Row, problem: documents.DocumentNotValid) -> None:
         first = (problem.errors or [])[0]

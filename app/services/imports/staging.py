@@ -13,13 +13,15 @@ from app import names
 from app.crypto import seal
 from app.db import new_id
 from app.models.imports import ImportRow, Verdict
-from app.services.documents import Document
+from app.services import documents
 from app.services.identity import phone_index
 from app.services.imports.categories import ImportedCategory
 from app.services.imports.row import Row
 
 COLUMNS = tuple(ImportRow.__table__.columns.keys())
 _in_order = itemgetter(*COLUMNS)
+_blank: dict[str, Any] = dict.fromkeys(COLUMNS)
+_json = json.JSONEncoder(ensure_ascii=False).encode
 #: A staged row, column by column.
 Staged = dict[str, Any]
 
@@ -50,7 +52,7 @@ def stage(batch_id: uuid.UUID, row: Row) -> Staged:
     """What is refused keeps no more than its name and its place, for the list of verdicts."""
     id = new_id()
     refused = row.refused
-    staged: Staged = dict.fromkeys(COLUMNS)
+    staged = _blank.copy()
     staged.update(
         batch_id=batch_id, line=row.number, id=id, person_id=id,
         verdict=Verdict.REFUSED if refused else Verdict.WARNING if row.wrong else Verdict.READY,
@@ -73,12 +75,12 @@ def _complete(staged: Staged, row: Row) -> None:
     assert row.document_number is not None
     assert row.name is not None
     sound = names.pinyin(row.name)
-    id, phone = staged["id"], row.phone
+    id, phone = str(staged["id"]), row.phone
     staged.update(
         pinyin=sound, initials=names.initials(sound), sex=row.sex, birth_date=row.birth_date,
         document_kind=row.document_kind,
         document_number_sealed=seal(row.document_number, place=f"person|document_number|{id}"),
-        document_index=Document(row.document_kind, row.document_number, None, None).index,
+        document_index=documents.index(row.document_kind, row.document_number),
         phone_sealed=phone and seal(phone, place=f"person|phone|{id}"), phone_index=phone_index(phone or None),
         hukou_region_code=row.hukou_region_code, hukou_type=row.hukou_type, resident_since=row.resident_since,
         married_since=row.married_since, plans_pregnancy=row.plans_pregnancy,
@@ -100,7 +102,7 @@ async def copy(db: AsyncSession, rows: list[Staged]) -> None:
     for row in rows:
         for column in ("wrong", "categories", "before"):
             if row[column] is not None:
-                row[column] = json.dumps(row[column], ensure_ascii=False) if row[column] else "[]"
+                row[column] = _json(row[column]) if row[column] else "[]"
     connection = await (await db.connection()).get_raw_connection()
     driver = connection.driver_connection
     assert driver is not None

@@ -14,11 +14,14 @@ from app.db import Base, begin
 from app.errors import Conflict
 from app.models.imports import ImportBatch, ImportStatus
 from app.models.staff import StaffAccount
-from app.services.imports.checking import unhurried
+from app.services.households import family_types
+from app.services.imports.checking import alone, unhurried
 from app.services.imports.families import OPEN
 from app.services.search import statistics
 
-IN = f"r.batch_id = :batch AND r.verdict {OPEN}"
+#: The lines that went in; of half a commit those of the households that it came to.
+IN = f"r.batch_id = :batch AND r.household_id <= :through AND r.verdict {OPEN}"
+LINKED = f"{IN} AND r.before IS NOT NULL"
 OWN_CATEGORIES = "jsonb_to_recordset(r.categories) AS c(id uuid)"
 HOME = "coalesce(r.joins, r.household_id) AS home FROM import_row r"
 #: The rows of a batch by table, and the household that each is shown by.
@@ -33,7 +36,8 @@ ROWS = {
 APART = {"import_row", "import_batch", "audit_event", "compared_through"}
 #: What jobs derive from the registry, and what goes with it.
 DERIVED = {"qualification", "suspicion"}
-PEOPLE = ("person_id", "spouse_id", "subject_id", "guardian_id", "wife_id", "husband_id")
+CHUNK = 4000
+PEOPLE = ("person_id", "spouse_id", "guardian_id", "wife_id", "husband_id")
 KINDS = {
     "person": "人员资料更正", "household": "家庭资料变更", "membership": "家庭成员变动", "couple": "婚姻登记变动",
     "category": "类别变动", "appointment": "预约", "diagnostic_report": "检查报告", "observation": "检查结果",
@@ -61,6 +65,21 @@ SELECT r.joins, r.household_id FROM import_row r JOIN couple t ON t.id = r.id
 SELECT r.joins, r.household_id FROM import_row r, {OWN_CATEGORIES} JOIN category t ON t.id = c.id
  WHERE {IN} AND t.valid_to IS NOT NULL""",
 }
+# What somebody who was known before came to only since, as a member of this household.
+SINCE = {
+    "appointment": " UNION ".join(
+        f"""
+SELECT r.joins, r.household_id, t.id FROM import_row r JOIN appointment t ON t.{column} = r.person_id
+ WHERE {LINKED} AND t.created_at >= :since"""
+        for column in ("person_id", "spouse_id")
+    ),
+    "survey_response": f"""
+SELECT DISTINCT r.joins, r.household_id, t.id FROM import_row r JOIN survey_response t ON t.household_id = r.joins
+ WHERE {LINKED} AND t.answered_at >= :since""",
+}
+QUALIFIED = f"""
+DELETE FROM qualification t USING import_row r
+ WHERE {LINKED} AND t.person_id = r.person_id AND t.decided_at >= :since"""
 
 
 class ImportInUse(Conflict):
@@ -84,13 +103,17 @@ def referring() -> list[tuple[Table, Column[Any], str]]:
                     targets = {"household"}
                 elif column.name in PEOPLE:
                     targets = {"person"}
+                elif column.name == "subject_id":  # who books, alone or as a couple
+                    targets = {"person", "couple"}
             found += [(table, column, target) for target in targets]
     return found
 
 
 def _others(table: Table, column: Column[Any], target: str) -> str:
     """The rows of a table that refer to the batch and are not of the batch."""
-    own = "" if table.name not in ROWS else f" AND t.id NOT IN (SELECT o.id FROM ({ROWS[table.name]}) o)"
+    own = ""
+    if table.name in ROWS:
+        own = f" AND NOT EXISTS (SELECT FROM ({ROWS[table.name]}) o WHERE o.id = t.id)"
     return f"""
 SELECT CAST(NULL AS uuid) AS joins, x.home AS household_id FROM ({ROWS[target]}) x
   JOIN {table.name} t ON t.{column.name} = x.id WHERE true{own}"""
@@ -98,7 +121,7 @@ SELECT CAST(NULL AS uuid) AS joins, x.home AS household_id FROM ({ROWS[target]})
 
 @cache
 def _dependents() -> str:
-    parts = list(EDITED.items())
+    parts = [*EDITED.items(), *SINCE.items()]
     parts += [
         (table.name, _others(table, column, target))
         for table, column, target in referring()
@@ -112,10 +135,20 @@ def _dependents() -> str:
     )
 
 
-async def dependents(db: AsyncSession, batch_id: uuid.UUID) -> list[dict[str, Any]]:
+def left_as(batch: ImportBatch) -> ImportStatus:
+    """What a batch is again that is not undone: committed, or committed by half."""
+    return ImportStatus.CHECKED if batch.committed_at is None else ImportStatus.COMMITTED
+
+
+def _given(batch: ImportBatch) -> dict[str, Any]:
+    since = batch.commit_began_at or batch.committed_at
+    return {"batch": batch.id, "through": batch.committed_through, "since": since}
+
+
+async def dependents(db: AsyncSession, batch: ImportBatch) -> list[dict[str, Any]]:
     """What has come to depend on the rows of a batch: kind, how many, the numbers of some of the households."""
     found: dict[str, dict[str, Any]] = {}
-    for kind, count, numbers in await db.execute(text(_dependents()), {"batch": batch_id}):
+    for kind, count, numbers in await db.execute(text(_dependents()), _given(batch)):
         entry = found.setdefault(
             kind, {"kind": kind, "zh": KINDS.get(kind, kind), "count": 0, "households": []}
         )
@@ -133,7 +166,7 @@ UPDATE person p
   FROM import_row r, jsonb_to_record(r.before) AS b(
        version bigint, sex text, birth_date date, region_code text, hukou_region_code text, hukou_type text,
        resident_since date, phone_sealed text, phone_index text, import_batch_id uuid)
- WHERE {IN} AND r.before IS NOT NULL AND p.id = r.person_id AND p.version = b.version + 1"""
+ WHERE {LINKED} AND p.id = r.person_id AND p.version = b.version + 1"""
 TRACES = f"""
 INSERT INTO audit_event (at, actor_role, actor_id, action, entity, entity_id, person_id, request_id)
 SELECT :now, :role, :worker, 'undo_import', 'household', coalesce(r.joins, r.household_id), r.person_id, :request
@@ -145,6 +178,8 @@ async def undo(batch_id: uuid.UUID) -> None:
     try:
         async with begin() as db:
             await unhurried(db)
+            if not await alone(db, batch_id):
+                return
             batch = await db.get_one(ImportBatch, batch_id, with_for_update=True)
             if batch.status is ImportStatus.UNDOING:
                 await _undo(db, batch)
@@ -153,30 +188,42 @@ async def undo(batch_id: uuid.UUID) -> None:
 
 
 async def _undo(db: AsyncSession, batch: ImportBatch) -> None:
-    if await dependents(db, batch.id):
+    if await dependents(db, batch):
         raise ImportInUse
     worker = await db.get_one(StaffAccount, batch.committed_by)
-    given = {
-        "batch": batch.id, "now": clock.now(), "role": worker.role.value, "worker": worker.id, "request": str(batch.id),
+    given = _given(batch) | {
+        "now": clock.now(), "role": worker.role.value, "worker": worker.id, "request": str(batch.id),
     }  # fmt: skip
     await db.execute(text(TRACES), given)
     for table, column, target in referring():
         if table.name in DERIVED:
             await _delete(db, table.name, column.name, target, given)
+    await db.execute(text(QUALIFIED), given)
     for table_name in ("category", "couple", "membership"):
         await _delete(db, table_name, "id", table_name, given)
-    wanted = await db.scalar(
-        text(f"SELECT count(*) FROM import_row r WHERE {IN} AND r.before IS NOT NULL"), given
-    )
+    await _restore(db, given)
+    for table_name in ("person", "household"):
+        await _delete(db, table_name, "id", table_name, given, unless="t.version <> 1")
+    await _settle_types(db, given)
+    await db.execute(text("DELETE FROM import_row r WHERE r.batch_id = :batch"), given)
+    await statistics.request(db)
+    batch.status, batch.ended_at, batch.rows_done = ImportStatus.UNDONE, clock.now(), batch.rows_total or 0
+
+
+async def _restore(db: AsyncSession, given: dict[str, Any]) -> None:
+    wanted = await db.scalar(text(f"SELECT count(*) FROM import_row r WHERE {LINKED}"), given)
     restored = await db.execute(text(BACK), given)
     assert isinstance(restored, CursorResult)
     if restored.rowcount != wanted:  # somebody was quicker than the lock
         raise ImportInUse
-    for table_name in ("person", "household"):
-        await _delete(db, table_name, "id", table_name, given, unless="t.version <> 1")
-    await db.execute(text("DELETE FROM import_row r WHERE r.batch_id = :batch"), given)
-    await statistics.request(db)
-    batch.status, batch.ended_at, batch.rows_done = ImportStatus.UNDONE, clock.now(), batch.rows_total or 0
+
+
+async def _settle_types(db: AsyncSession, given: dict[str, Any]) -> None:
+    """Of the households that are left by those who had joined them."""
+    joined = text(f"SELECT DISTINCT r.joins FROM import_row r WHERE {IN} AND r.joins IS NOT NULL ORDER BY 1")
+    ids = list(await db.scalars(joined, given))
+    for start in range(0, len(ids), CHUNK):
+        await family_types.settle(db, ids[start : start + CHUNK])
 
 
 async def _delete(
@@ -195,7 +242,7 @@ async def _leave(batch_id: uuid.UUID) -> None:
         await unhurried(db)
         batch = await db.get_one(ImportBatch, batch_id, with_for_update=True)
         if batch.status is ImportStatus.UNDOING:
-            batch.status, batch.problem = ImportStatus.COMMITTED, await dependents(db, batch_id)
+            batch.status, batch.problem = left_as(batch), await dependents(db, batch)
 
 
 def require_free(found: list[dict[str, Any]]) -> None:

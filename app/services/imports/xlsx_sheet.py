@@ -17,6 +17,7 @@ DIGITS = "0123456789"
 DEEPEST = 30
 LAST_SERIAL = 2_958_465  # 9999-12-31
 DAYS_OF_1904 = 1462
+DIGITS_KEPT = 15
 
 
 class SheetParser:
@@ -81,7 +82,6 @@ class SheetParser:
         if name in {"v", "t"}:
             if not self._phonetic:
                 self._value += self._parts
-            self._parts.clear()
         elif name == "c":
             if self._value or self._formula:
                 self._put(self._text())
@@ -90,6 +90,7 @@ class SheetParser:
                 self._lines.append(Line(self._number, self._cells, self._warnings))
         elif name == "rPh":
             self._phonetic -= 1
+        self._parts.clear()  # blanks between elements are no text
 
     def _start_row(self, attributes: list[str]) -> None:
         self._number = self._before + 1
@@ -139,7 +140,7 @@ class SheetParser:
             return self._strings[int("".join(self._value))]
         text = text_of(self._value) if self._value else ""
         if not text:
-            return NO_RESULT if self._formula else ""
+            return NO_RESULT if self._formula and kind != "str" else ""
         if not kind or kind == "n":
             return self._numeric(text)
         if kind == "b":
@@ -147,11 +148,12 @@ class SheetParser:
         return text[:10] if kind == "d" else text
 
     def _numeric(self, text: str) -> str:
-        """A date as 2001-05-01, a number without an exponent as far as its digits are known."""
+        """A date as 2001-05-01, a number without an exponent as far as its digits are known: Excel keeps fifteen, and
+        has rounded what is longer."""
         if self._style and self._dates and self._is_date():
             return as_date(text, self._offset)
         if text.isdecimal():
-            return text
+            return text if len(text) <= DIGITS_KEPT else f"{text[0]}.{text[1:6]}E+{len(text) - 1}"
         try:
             value = float(text)
         except ValueError:

@@ -4,12 +4,11 @@ import uuid
 from datetime import date
 
 import pytest
-from sqlalchemy import func, select, update
+from sqlalchemy import select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app import clock
 from app.access import Actor
-from app.db import new_id
 from app.errors import StaleVersion, WrongState
 from app.models.audit import AuditEvent
 from app.models.households import (
@@ -24,7 +23,6 @@ from app.models.households import (
     Relation,
     Sex,
 )
-from app.models.identity import ResidentAccount
 from app.models.imports import ImportBatch, ImportRow, ImportStatus
 from app.models.regions import Region
 from app.services import identity, imports
@@ -33,7 +31,7 @@ from app.services.idempotency import IdempotencyKeyReused
 from app.services.imports import batches, undo
 from tests.factories import appointments as made
 from tests.factories import imports as lists
-from tests.factories.imports import family, line, verdicts
+from tests.factories.imports import family, known_person, line, number_of, verdicts
 
 
 @pytest.fixture
@@ -41,31 +39,6 @@ async def officer(session: AsyncSession) -> Actor:
     actor = await made.worker(session, made.REGION)
     await session.commit()
     return actor
-
-
-async def number_of(session: AsyncSession, model: type) -> int:
-    return await session.scalar(select(func.count()).select_from(model)) or 0
-
-
-async def known_person(session: AsyncSession, number: str, name: str, phone: str | None = None) -> Person:
-    """Bound in WeChat, of no household."""
-    document = read_document(DocumentKind.RESIDENT_ID, number)
-    assert document.birth_date is not None
-    assert document.sex is not None
-    person, _ = await identity.register_person(
-        session, name=name, document=document, birth_date=document.birth_date, sex=document.sex
-    )
-    identity.set_phone(person, phone)
-    account = ResidentAccount(
-        id=new_id(),
-        openid=uuid.uuid4().hex,
-        person_id=person.id,
-        bound_at=clock.now(),
-        created_at=clock.now(),
-    )
-    session.add(account)
-    await session.commit()
-    return person
 
 
 async def test_a_family_is_taken_in(session: AsyncSession, officer: Actor) -> None:
@@ -222,13 +195,27 @@ async def test_a_binding_with_another_phone_is_not_linked(
     assert (await verdicts(session, id))[0] == ("refused", ["phone_differs"])
 
 
-async def test_two_heads_and_two_spouses(session: AsyncSession, officer: Actor) -> None:
-    lines = family("1")
-    lines += [line("1", "户主", "王建国"), line("1", "配偶", "赵敏", female=True, 结婚日期="2020-01-01")]
-    id = await lists.checked(officer, lines)
+async def test_a_second_head_and_his_family_join_nobody_else(session: AsyncSession, officer: Actor) -> None:
+    """Villages that number each group from 1 have two households under one number."""
+    first = [line("1", "户主", "王建军"), line("1", "子女", "王小明")]
+    second = [
+        line("1", "户主", "李伟"),
+        line("1", "配偶", "孙红", female=True, 结婚日期="2020-01-01"),
+        line("1", "子女", "李小红", female=True),
+    ]
+    id = await lists.checked(officer, [*first, *second])
     given = await verdicts(session, id)
-    assert given[3] == ("refused", ["two_heads"])
-    assert given[4] == ("refused", ["two_spouses"])
+    assert [verdict for verdict, _ in given[:2]] == ["ready"] * 2
+    assert given[2] == ("refused", ["two_heads"])
+    assert given[3:] == [("refused", ["head_refused"])] * 2
+    await lists.commit(session, officer, id)
+    assert await number_of(session, Couple) == 0
+
+
+async def test_two_spouses(session: AsyncSession, officer: Actor) -> None:
+    lines = [*family("1"), line("1", "配偶", "赵敏", female=True, 结婚日期="2020-01-01")]
+    given = await verdicts(session, await lists.checked(officer, lines))
+    assert given[3] == ("refused", ["two_spouses"])
     assert [verdict for verdict, _ in given[:3]] == ["ready"] * 3
 
 
@@ -272,10 +259,10 @@ async def test_what_was_registered_after_the_check_is_refused_then(
     given = await verdicts(session, first)
     # Without a number the family waits for its head; with one its members join what exists by now.
     assert [codes for _, codes in given[:3]] == [["registered_since"], ["head_refused"], ["head_refused"]]
-    assert [codes for _, codes in given[3:]] == [["registered_since"], [], []]
+    assert [codes for _, codes in given[3:]] == [["registered_since"], ["marriage_not_registered"], []]
     assert await number_of(session, Household) == 2
     assert await number_of(session, Person) == 4
-    assert (shown["counts"]["refused"], shown["counts"]["ready"]) == (4, 2)
+    assert [shown["counts"][verdict] for verdict in ("refused", "warning", "ready")] == [4, 1, 1]
 
 
 async def test_a_household_that_was_closed_after_the_check_is_not_joined(

@@ -133,3 +133,16 @@ def test_relations_are_those_that_lists_use(text: str, relation: str) -> None:
 
 def test_sexes_may_be_given_in_full_width() -> None:
     assert (cells.sex("２"), cells.sex("男性")) == (Sex.FEMALE, Sex.MALE)
+
+
+@pytest.mark.parametrize("text", ["张三（已故）", "张三、李四", "李四(小名：狗蛋)", "王芳，女", "张三;"])
+def test_a_name_with_a_note_is_no_name(text: str) -> None:
+    with pytest.raises(cells.NotReadable):
+        cells.name(text)
+
+
+def test_what_excel_has_rounded_is_no_number() -> None:
+    for text in ("6.42093E+17", "4.4E+017"):
+        with pytest.raises(cells.NotReadable) as refused:
+            cells.document_number(text)
+        assert refused.value.code == "document_spoilt"

@@ -233,3 +233,36 @@ def test_memory_does_not_grow_with_the_file(tmp_path: Path, kind: str) -> None:
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
     assert peaks[1] - peaks[0] < 2 << 20, peaks
+
+
+def as_excel_writes(data: bytes, ours: str, excels: str) -> bytes:
+    """Where Excel's own XML differs from the library's."""
+    out = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(data)) as book, zipfile.ZipFile(out, "w") as changed:
+        for name in book.namelist():
+            changed.writestr(name, book.read(name).decode().replace(ours, excels))
+    return out.getvalue()
+
+
+def test_a_number_that_excel_has_rounded_is_shown_as_such() -> None:
+    out = io.BytesIO()
+    with xlsxwriter.Workbook(out) as book:
+        book.add_worksheet().write_row(0, 0, [642093199301019035, 123456789012345, 12])
+    data = as_excel_writes(out.getvalue(), "6.42093199301019E+17", "642093199301019000")
+    assert cells(data) == [["6.42093E+17", "123456789012345", "12"]]
+
+
+def test_an_empty_result_of_a_formula_is_empty() -> None:
+    out = io.BytesIO()
+    with xlsxwriter.Workbook(out) as book:
+        sheet = book.add_worksheet()
+        sheet.write_formula(0, 0, '=IF(B1="","",B1)', value="")
+        sheet.write_string(0, 1, "王芳")
+    data = as_excel_writes(out.getvalue(), '<c r="A1">', '<c r="A1" t="str">')
+    assert cells(data) == [["", "王芳"]]
+
+
+def test_the_delimiter_is_the_one_between_headings() -> None:
+    text = "村（社区）,与户主关系,姓名,证件号码,类别\r\n"
+    text += '塔桥村,户主,王芳,="640104199001010013",低保;五保;空巢;a;b;c;d\r\n'
+    assert cells(text.encode())[1][3:] == ["640104199001010013", "低保;五保;空巢;a;b;c;d"]
