@@ -8,6 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app import clock
 from app.models.audit import AuditEvent
+from app.models.identity import Role
 from app.models.regions import Region
 from app.services import regions
 from app.services.regions.files import RegionFileRefused, above, level_of
@@ -60,6 +61,18 @@ async def test_villages_hang_on_their_town_and_the_same_table_again_changes_noth
     assert (row.valid_from, row.valid_to) == (AS_OF, None)
     again = await load(session, table(*VILLAGES))
     assert (again.added, again.renamed, again.ended, again.unchanged) == ([], [], [], 3)
+
+
+async def test_an_administrator_loads_villages_of_the_own_region_alone(session: AsyncSession) -> None:
+    administrator = await made.worker(session, TOWN, Role.SYSTEM_ADMINISTRATOR)
+    theirs = "640104002201"
+    with pytest.raises(RegionFileRefused) as refusal:
+        await regions.load_villages(
+            session, administrator, table(*VILLAGES, f"{theirs},220,某村"), dry_run=False
+        )
+    assert [wrong["pointer"] for wrong in refusal.value.errors or []] == ["#line/5"]
+    plan = await regions.load_villages(session, administrator, table(*VILLAGES), dry_run=False)
+    assert len(plan.added) == 3
 
 
 async def test_a_renamed_village_keeps_its_old_name_in_history(session: AsyncSession) -> None:

@@ -17,13 +17,17 @@ from app.models.audit import AuditEvent
 from app.models.follow_ups import FollowUp, FollowUpKind, FollowUpStatus
 from app.models.households import Household, HouseholdEvent, HouseholdStatus, Person
 from app.models.identity import Role
+from app.models.moves import Move, MoveSide, MoveStatus
 from app.models.regions import Region, RegionSuccession, SuccessionKind
 from app.models.results import DiagnosticReport, ReportStatus
+from app.models.rights import Erasure
 from app.models.staff import StaffAccount
-from app.services import regions
+from app.services import regions, rights
+from app.services.households import family_types
 from app.services.idempotency import Key
 from app.services.regions.checks import NewSuccession
 from tests.clients import SYSTEM
+from tests.explain import Explain
 from tests.factories import appointments as made
 
 TOWN = "640104001000"
@@ -112,6 +116,15 @@ async def test_everybody_of_a_renumbered_village_follows(world: AsyncSession) ->
     old, new = await regions.get(world, OLD), await regions.get(world, NEW)
     assert (old.name, old.valid_to, await regions.successors(world, OLD)) == ("甲村", clock.today(), [NEW])
     assert (new.name, new.level, new.parent_code, new.valid_to) == ("甲社区", 5, TOWN, None)
+
+
+@pytest.mark.parametrize("column", [Person.region_code, Person.hukou_region_code, Household.region_code])
+async def test_who_follows_is_found_without_reading_everybody(session: AsyncSession, column: Any) -> None:
+    await session.execute(text("SET LOCAL enable_seqscan = off"))
+    query = select(column.class_.id).where(column == OLD)
+    plan = "\n".join(await session.scalars(Explain(query)))
+    assert "Seq Scan" not in plan
+    assert f"Cond: ({column.key} = " in plan, "not the whole of some other index"
 
 
 async def test_the_handbook_and_each_person_s_trail_say_what_happened(world: AsyncSession) -> None:
@@ -259,8 +272,25 @@ async def test_one_change_is_stated_once_and_can_be_taken_back_before_its_day(wo
         await regions.take_back(world, administrator, id=row.id)
 
 
-async def queued(session: AsyncSession) -> int:
-    query = text(f"SELECT count(*) FROM pgqueuer WHERE entrypoint = '{regions.JOB}'")
+@pytest.mark.parametrize(("old", "new"), [(OLD, "640105001000"), ("640105001000", OLD)])
+async def test_an_administrator_states_changes_within_the_own_region_alone(
+    world: AsyncSession, old: str, new: str
+) -> None:
+    administrator = await made.worker(world, TOWN, Role.SYSTEM_ADMINISTRATOR)
+    data = f"{HEADING}\n{OLD},{OLD},丙村,更名,{today()},\n{old},{new},,合并,{today()},".encode()
+    with pytest.raises(regions.RegionFileRefused) as refusal:
+        await regions.record_file(world, administrator, data, dry_run=False)
+    assert {wrong["pointer"] for wrong in refusal.value.errors or []} == {"#line/3"}
+    assert regions.RegionOutsideOwn.zh in {wrong["zh"] for wrong in refusal.value.errors or []}
+    change = NewSuccession(
+        kind=SuccessionKind.MERGED, old_code=old, new_code=new, effective_on=clock.today(), source="测试"
+    )
+    with pytest.raises(regions.RegionOutsideOwn):
+        await regions.record(world, administrator, key=Key(new_id(), b""), new=change)
+
+
+async def queued(session: AsyncSession, job: str = regions.JOB) -> int:
+    query = text(f"SELECT count(*) FROM pgqueuer WHERE entrypoint = '{job}'")
     return await session.scalar(query) or 0
 
 
@@ -268,6 +298,14 @@ async def queued(session: AsyncSession) -> int:
 async def test_a_change_of_today_or_before_wakes_the_job(world: AsyncSession, days: int, jobs: int) -> None:
     await state(world, f"{OLD},{NEW},甲社区,变更代码,{clock.today() + timedelta(days=days)},")
     assert await queued(world) == jobs
+
+
+async def test_who_followed_has_the_family_type_settled_anew(world: AsyncSession) -> None:
+    await change(world, f"{OLD},{NEW},甲社区,变更代码,{today()},")
+    assert await queued(world, family_types.JOB) == 0, "nobody lived there"
+    await made.couple(world, NEIGHBOUR)
+    await change(world, f"{NEIGHBOUR},{NEW},,合并,{today()},")
+    assert await queued(world, family_types.JOB) == 1
 
 
 PARTS = ("640104001211", "640104001212")
@@ -318,6 +356,38 @@ async def test_what_is_under_way_for_an_assigned_household_follows(world: AsyncS
         await world.refresh(row)
         assert row.region_code == PARTS[1]
     assert await region_of_report(world, follow_up) == PARTS[1]
+
+
+def a_move(home: Household, to: str, **more: Any) -> Move:
+    return Move(
+        id=new_id(), household_id=home.id, members=[], from_region_code=home.region_code, from_region_name="",
+        to_region_code=to, to_region_name="", moved_on=clock.today(), status=MoveStatus.PROPOSED,
+        begun_by=MoveSide.RELEASING, created_at=clock.now(), **more,
+    )  # fmt: skip
+
+
+async def test_what_is_proposed_or_asked_for_an_assigned_household_follows(world: AsyncSession) -> None:
+    family, other, third = [await made.couple(world, code) for code in (OLD, NEIGHBOUR, OLD)]
+    asked = await rights.request_own(
+        world, family.wife_actor, key=Key(new_id(), b""), person_id=None, why=None
+    )
+    out = a_move(family.household, NEIGHBOUR)
+    into = a_move(other.household, OLD, to_household_id=family.household.id)
+    theirs = a_move(third.household, OLD)
+    past = a_move(family.household, NEIGHBOUR)
+    past.status = MoveStatus.WITHDRAWN
+    world.add_all([out, into, theirs, past])
+    await world.flush()
+    await split(world)
+    clerk = await made.worker(world, TOWN)
+    await regions.assign(world, clerk, region_code=PARTS[0], ids=[family.household.id])
+    request = await world.get_one(Erasure, asked.id)
+    for row in (request, out, into, theirs, past, family.household):
+        await world.refresh(row)
+    assert request.region_code == out.from_region_code == into.to_region_code == PARTS[0]
+    assert (out.to_region_code, into.from_region_code, out.version) == (NEIGHBOUR, NEIGHBOUR, 2)
+    assert theirs.from_region_code == past.from_region_code == OLD
+    assert family.household.family_type is not None, "the head's hukou may lie elsewhere now"
 
 
 async def test_assigning_is_all_or_nothing_and_within_reach(world: AsyncSession) -> None:

@@ -58,6 +58,12 @@ class OpenedAccount(View):
     )
 
 
+class NewRegion(Body):
+    model_config = example(region_code="640104001000")
+
+    region_code: RegionCode
+
+
 class InitialPassword(View):
     initial_password: str = Field(description="Shown this once; it opens the enrolment and nothing else")
 
@@ -91,6 +97,16 @@ async def list_accounts(db: Db, actor: Manager, page: Paging) -> dict[str, Any]:
 async def disable_account(db: Db, actor: Manager, id: uuid.UUID) -> AccountView:
     """Its sign-ins end at once."""
     return AccountView.model_validate(await staff.disable(db, actor, id))
+
+
+@router.patch(
+    "/accounts/{id}",
+    summary="调动账号 Give an account another region",
+    responses=problems(NotFound, staff.OwnAccount, regions.RegionOutsideOwn),
+)
+async def reassign_account(db: Db, actor: Manager, id: uuid.UUID, body: NewRegion) -> AccountView:
+    """Within the administrator's own, from the next request on; also for the workers of a division that was split."""
+    return AccountView.model_validate(await staff.reassign(db, actor, id, body.region_code))
 
 
 @router.post(

@@ -163,7 +163,9 @@ async def import_regions(
     "/regions/successions",
     status_code=201,
     summary="提交区划调整 State a change of boundaries",
-    responses=problems(regions.SuccessionStated, IdempotencyKeyReused, IdempotencyKeyTaken),
+    responses=problems(
+        regions.SuccessionStated, regions.RegionOutsideOwn, IdempotencyKeyReused, IdempotencyKeyTaken
+    ),
 )
 async def state_succession(
     db: Db, actor: Manage, key: IdempotencyKey, body: regions.NewSuccession

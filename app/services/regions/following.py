@@ -15,7 +15,8 @@ from app.logs import request_id
 from app.models.audit import AuditEvent
 from app.models.households import PENDING, Household, HouseholdEvent, Membership
 from app.models.regions import Region, RegionSuccession, SuccessionKind
-from app.services import audit
+from app.services import audit, queue
+from app.services.households import family_types
 from app.services.regions.files import above, level_of
 
 JOB = "apply_region_successions"
@@ -78,7 +79,7 @@ STAYS: dict[tuple[str, str], str] = {
 SERVING = ("household", "person", "staff_account", "organization", "clinic", "station", "roster_member")
 
 #: What belongs to a person and follows when a household of a split division is assigned.
-OF_PERSON = ("follow_up", "diagnostic_report", "appointment", "qualification")
+OF_PERSON = ("follow_up", "diagnostic_report", "appointment", "qualification", "erasure")
 
 
 async def apply_due(db: AsyncSession, actor: Actor) -> int:
@@ -141,14 +142,18 @@ async def _follow(db: AsyncSession, actor: Actor) -> None:
         return
     await _note(db, actor, _recently())
     await _keep_numbers_apart(db)
+    followed = 0
     for (name, column), which in FOLLOWS.items():
         table = Base.metadata.tables[name]
         change: dict[str, Any] = {column: RegionSuccession.new_code} | _next_version(table)
         condition = and_(table.c[column] == RegionSuccession.old_code, _recently(), which(table))
-        await db.execute(update(table).where(condition).values(change))
+        done: Any = await db.execute(update(table).where(condition).values(change))
+        followed += done.rowcount
     pending = select(Household).where(Household.status.in_(PENDING), Household.form_sealed.is_not(None))
     pending = pending.with_for_update().execution_options(populate_existing=True)
     await rewrite_forms(list(await db.scalars(pending)), codes)
+    if followed:  # a head's hukou lies in another county, or no more
+        await queue.enqueue(db, family_types.JOB, {}, once=family_types.JOB)
 
 
 def _next_version(table: Table) -> dict[str, Any]:

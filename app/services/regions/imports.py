@@ -26,6 +26,7 @@ from app.services.regions.files import (
     read,
 )
 from app.services.regions.following import SERVING
+from app.services.regions.reading import RegionOutsideOwn, reaches
 from app.settings import settings
 
 COLUMNS = {
@@ -79,12 +80,13 @@ async def load_villages(
 ) -> Plan:  # fmt: skip
     """All of the file or nothing. It is complete for every town whose villages it lists: a village of such a town
     that is missing in it ends, which is refused while anybody lives or works there (state its successor first).
-    Names of towns and above stay the Ministry's. Loading the same file again changes nothing."""
+    Every line lies within the administrator's region. Names of towns and above stay the Ministry's. Loading the same
+    file again changes nothing."""
     lines = read(data, COLUMNS, ("code", "name"))
     # One import or change of boundaries at a time.
     await db.execute(text("LOCK TABLE region IN SHARE ROW EXCLUSIVE MODE"))
     known, complaints = await _known(db), Complaints()
-    rows = _checked(lines, known, complaints)
+    rows = _checked(actor, lines, known, complaints)
     plan = _plan(rows, known, complaints)
     await _require_unused(db, [change.code for change in plan.ended], complaints)
     await _require_not_pending(db, rows, plan, complaints)
@@ -112,12 +114,16 @@ async def _known(db: AsyncSession) -> dict[str, Known]:
     }
 
 
-def _checked(lines: list[Line], known: dict[str, Known], complaints: Complaints) -> dict[str, Line]:
+def _checked(
+    actor: Actor, lines: list[Line], known: dict[str, Known], complaints: Complaints
+) -> dict[str, Line]:
     """The lines by code that are right in themselves."""
     rows: dict[str, Line] = {}
     for line in lines:
         wrong = _wrong(line, known)
         code = line.cells["code"]
+        if not wrong and not reaches(actor, code):
+            wrong = RegionOutsideOwn.zh, RegionOutsideOwn.en
         if not wrong and code in rows:
             first = rows[code].number
             wrong = f"代码与第 {first} 行重复", f"the code stands in line {first} already"

@@ -72,10 +72,16 @@ async def require(db: AsyncSession, codes: dict[str, str], *, lowest_level: int 
         raise Invalid(errors=[place(pointer, *why) for pointer in wrong])
 
 
+def reaches(actor: Actor, *codes: str) -> bool:
+    """Whether all of these are the actor's own region or lie below it."""
+    if actor.role is Role.SYSTEM:
+        return True
+    first, last = region_bounds(actor.region_code)
+    return all(first <= code <= last for code in codes)
+
+
 async def require_own_region(db: AsyncSession, actor: Actor, region_code: str) -> None:
     """A current division, and the actor's own or one below it."""
-    if actor.role is not Role.SYSTEM:
-        first, last = region_bounds(actor.region_code)
-        if not first <= region_code <= last:
-            raise RegionOutsideOwn
+    if not reaches(actor, region_code):
+        raise RegionOutsideOwn
     await require(db, {"/region_code": region_code})

@@ -12,6 +12,7 @@ from app.db import Base
 from app.errors import Invalid, NotFound, place
 from app.models.households import Household, Membership, Person, Relation
 from app.models.regions import RegionSuccession, SuccessionKind
+from app.services.households import family_types
 from app.services.regions import reading
 from app.services.regions.following import FOLLOWS, OF_PERSON, note_region_changes, rewrite_forms
 
@@ -82,6 +83,7 @@ async def assign(db: AsyncSession, actor: Actor, *, region_code: str, ids: list[
 
 async def _move(db: AsyncSession, actor: Actor, moving: list[Household], region_code: str) -> None:
     ids, old = [row.id for row in moving], {row.region_code for row in moving}
+    await _move_proposals(db, ids, old, region_code)
     changes = select(
         Household.id, Household.region_code.label("old_code"), literal(region_code).label("new_code")
     ).where(Household.id.in_(ids))
@@ -106,3 +108,14 @@ async def _move(db: AsyncSession, actor: Actor, moving: list[Household], region_
     for row in moving:
         row.region_code = region_code
     await db.flush()  # here a house number that the part has already is refused
+    await family_types.settle(db, ids)
+
+
+async def _move_proposals(db: AsyncSession, ids: list[uuid.UUID], old: set[str], region_code: str) -> None:
+    """Moves that wait for an answer: out of these households, or into them."""
+    for household, place_of in (("household_id", "from_region_code"), ("to_household_id", "to_region_code")):
+        table = Base.metadata.tables["household_move"]
+        theirs = and_(table.c[household].in_(ids), table.c[place_of].in_(old))
+        which = FOLLOWS["household_move", place_of](table)
+        changes = {place_of: region_code, "version": table.c.version + 1}
+        await db.execute(update(table).where(theirs, which).values(changes))

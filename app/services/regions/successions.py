@@ -17,6 +17,7 @@ from app.services.idempotency import Key
 from app.services.regions.checks import NewSuccession, Scene, scene_of, wrong_with
 from app.services.regions.files import Complaints, read
 from app.services.regions.following import JOB
+from app.services.regions.reading import RegionOutsideOwn, reaches
 
 KINDS = {
     "更名": SuccessionKind.RENAMED, "变更代码": SuccessionKind.MOVED, "划转": SuccessionKind.MOVED,
@@ -44,7 +45,10 @@ class SuccessionStated(
 
 
 async def record(db: AsyncSession, actor: Actor, *, key: Key, new: NewSuccession) -> RegionSuccession:
-    """Takes effect on its day, by the job; at once when the day has come already."""
+    """Takes effect on its day, by the job; at once when the day has come already. Both divisions lie within the
+    administrator's region, here as in a table."""
+    if not reaches(actor, new.old_code, new.new_code):
+        raise RegionOutsideOwn
     if await idempotency.claim(db, actor, key):
         await _exclusively(db)
         scene = await scene_of(db, [new])
@@ -74,6 +78,8 @@ async def record_file(db: AsyncSession, actor: Actor, data: bytes, *, dry_run: b
                 line.number, f"以下各列缺失或格式有误：{columns}", "missing or not of the expected form"
             )
             continue
+        if not reaches(actor, new.old_code, new.new_code):
+            complaints.at(line.number, RegionOutsideOwn.zh, RegionOutsideOwn.en)
         stated.setdefault((new.old_code, new.new_code, new.effective_on), (line.number, new))
     fresh = await _fresh(db, stated)
     scene = await scene_of(db, [new for _, new in fresh])

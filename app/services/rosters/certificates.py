@@ -57,8 +57,11 @@ async def certify(
 async def withdraw_certificate(db: AsyncSession, actor: Actor, *, id: uuid.UUID) -> TrainingCertificate:
     """Entered by mistake. It stays, and counts no more."""
     row = await fetch(db, actor, TrainingCertificate, id, lock=True)
-    row.withdrawn_at = row.withdrawn_at or clock.now()
-    await audit.record(db, actor, "withdraw", "training_certificate", id)
+    if row.withdrawn_at is None:
+        row.withdrawn_at = clock.now()
+        member = await fetch(db, actor, RosterMember, row.member_id)
+        people = [member.person_id]
+        await audit.record(db, actor, "withdraw", "training_certificate", id, people=people)
     return row
 
 

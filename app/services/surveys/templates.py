@@ -5,7 +5,7 @@ from enum import StrEnum
 from typing import Annotated
 
 from pydantic import Field, StringConstraints, TypeAdapter, model_validator
-from sqlalchemy import select, update
+from sqlalchemy import func, select, true, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app import clock
@@ -159,8 +159,17 @@ async def publish(db: AsyncSession, actor: Actor, *, key: Key, new: NewTemplate)
 
 
 async def _require_same_types(db: AsyncSession, new: NewTemplate) -> None:
-    before = select(SurveyTemplate).where(SurveyTemplate.code == new.code)
-    known = {one.id: one.type for row in await db.scalars(before) for one in questions_of(row)}
+    """In whichever region and version it was asked before. A second publisher of this survey, of any region, waits
+    here for the first."""
+    await db.execute(select(func.pg_advisory_xact_lock(func.hashtext(new.code))))
+    asked = (
+        func.jsonb_array_elements(SurveyTemplate.questions)
+        .table_valued("question", name="asked")
+        .render_derived()
+    )
+    id, type = asked.c.question.op("->>")("id"), asked.c.question.op("->>")("type")
+    before = select(id, type).join_from(SurveyTemplate, asked, true()).where(SurveyTemplate.code == new.code)
+    known = {id: QuestionType(type) for id, type in await db.execute(before.distinct())}
     why = (
         "该编号的题目已用于其他题型，请换一个编号",
         "this id is of a question of another type: choose another",
@@ -171,7 +180,6 @@ async def _require_same_types(db: AsyncSession, new: NewTemplate) -> None:
 
 
 async def _retire(db: AsyncSession, code: str, region_code: str) -> None:
-    """A second publisher waits here for the first."""
     in_force = update(SurveyTemplate).where(
         SurveyTemplate.code == code,
         SurveyTemplate.region_code == region_code,
