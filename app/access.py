@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Self, TypeVar
 
-from sqlalchemy import ColumnElement, and_, exists, false, or_, select, true
+from sqlalchemy import ColumnElement, and_, exists, false, func, or_, select, true
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import InstrumentedAttribute, aliased
 
@@ -221,6 +221,60 @@ def _lies_within(model: type[Person] | type[Household], id: Any, actor: Actor) -
     return exists().where(subject.id == id, _region(subject.region_code)(actor))
 
 
+def _kept_household(id: Any) -> Any:
+    written = aliased(Household)
+    kept = select(func.coalesce(written.merged_into, written.id)).where(written.id == id)
+    return kept.correlate_except(written).scalar_subquery()
+
+
+def _once_belonged_within(person: Any, actor: Actor) -> ColumnElement[bool]:
+    membership, home = aliased(Membership), aliased(Household)
+    return exists().where(
+        membership.person_id == person,
+        home.id == membership.household_id,
+        _region(home.region_code)(actor),
+    )
+
+
+def _where_now(person_id: Any, household_id: Any) -> ColumnElement[str]:
+    """Looked up row by row: two EXISTS with an OR between them would read every person of the region first."""
+    person, household = aliased(Person), aliased(Household)
+    return func.coalesce(
+        select(person.region_code).where(person.id == person_id).scalar_subquery(),
+        select(household.region_code).where(household.id == household_id).scalar_subquery(),
+    )
+
+
+def _nobody_restricted(actor: Actor, *people: Any) -> ColumnElement[bool]:
+    """What is about somebody restricted is as unseen as the person."""
+    if actor.may(Permission.ERASURE_DECIDE):
+        return true()
+    hidden = [aliased(Person) for _ in people]
+    return and_(
+        *(
+            ~exists().where(one.id == id, one.restricted_at.is_not(None))
+            for one, id in zip(hidden, people, strict=True)
+        )
+    )
+
+
+def _of_own_household(actor: Actor, person: Any) -> ColumnElement[bool]:
+    housemate = aliased(Membership)
+    return exists().where(
+        housemate.person_id == person,
+        housemate.valid_to.is_(None),
+        housemate.household_id == own_household(actor),
+    )
+
+
+def _bound_since(actor: Actor, asked_at: Any) -> ColumnElement[bool]:
+    """A binding that was released as wrong, or replaced, leaves nothing of what was asked for under it."""
+    account = aliased(ResidentAccount)
+    return exists().where(
+        account.id == actor.account_id, account.person_id.is_not(None), account.bound_at <= asked_at
+    )
+
+
 SCOPE: dict[type[Base], Scope] = {
     Household: _rule(
         # One's own, and the form that one has under way; who has left a household sees it no more.
@@ -253,17 +307,27 @@ SCOPE: dict[type[Base], Scope] = {
     Correction: _rule(
         resident=lambda a: or_(
             Correction.person_id == own_person(a),
-            and_(Correction.requester_role == Role.RESIDENT, Correction.requested_by == a.account_id),
+            # What one asked for others, as long as one belongs to them.
+            and_(
+                Correction.requester_role == Role.RESIDENT,
+                Correction.requested_by == a.account_id,
+                or_(_of_own_household(a, Correction.person_id), Correction.household_id == own_household(a)),
+            ),
         ),
         # Where the person or household is now: a request follows who moves.
-        worker=lambda a: or_(
-            _lies_within(Person, Correction.person_id, a), _lies_within(Household, Correction.household_id, a)
+        worker=lambda a: and_(
+            within(_where_now(Correction.person_id, Correction.household_id), a.region_code),
+            _nobody_restricted(a, Correction.person_id),
         ),
     ),
     Erasure: _rule(
         resident=lambda a: or_(
             Erasure.person_id == own_person(a),
-            and_(Erasure.requester_role == Role.RESIDENT, Erasure.requested_by == a.account_id),
+            and_(
+                Erasure.requester_role == Role.RESIDENT,
+                Erasure.requested_by == a.account_id,
+                _bound_since(a, Erasure.requested_at),
+            ),
         ),
         worker=_region(Erasure.region_code),
     ),
@@ -275,9 +339,13 @@ SCOPE: dict[type[Base], Scope] = {
             _lies_within(Person, Suspicion.person_a, a), _lies_within(Person, Suspicion.person_b, a)
         )
     ),
+    # Also where they once belonged: whoever is kept may be counted nowhere since.
     Merge: _rule(
         worker=lambda a: or_(
-            _lies_within(Person, Merge.kept_person_id, a), _lies_within(Household, Merge.kept_household_id, a)
+            _lies_within(Person, Merge.kept_person_id, a),
+            _once_belonged_within(Merge.kept_person_id, a),
+            _lies_within(Household, Merge.kept_household_id, a),
+            _lies_within(Household, Merge.lost_household_id, a),
         )
     ),
     # Where the household is now: its answers follow it.
@@ -300,22 +368,27 @@ SCOPE: dict[type[Base], Scope] = {
     ),
     Appointment: _rule(
         resident=_own(Appointment.person_id, Appointment.spouse_id),
-        worker=_region(Appointment.region_code),
+        worker=lambda a: and_(
+            _region(Appointment.region_code)(a),
+            _nobody_restricted(a, Appointment.person_id, Appointment.spouse_id),
+        ),
         partner=lambda a: Appointment.clinic_id.in_(select(Clinic.id).where(Clinic.organization_id == a.id)),
     ),
     DiagnosticReport: _rule(
         resident=_own(DiagnosticReport.person_id, DiagnosticReport.spouse_id),
-        worker=_region(DiagnosticReport.region_code),
+        worker=lambda a: and_(
+            _region(DiagnosticReport.region_code)(a),
+            _nobody_restricted(a, DiagnosticReport.person_id, DiagnosticReport.spouse_id),
+        ),
         partner=lambda a: DiagnosticReport.organization_id == a.id,
     ),
     FollowUp: _rule(
-        resident=lambda a: FollowUp.person_id == own_person(a), worker=_region(FollowUp.region_code)
+        resident=lambda a: FollowUp.person_id == own_person(a),
+        worker=lambda a: and_(_region(FollowUp.region_code)(a), _nobody_restricted(a, FollowUp.person_id)),
     ),
     LifeEvent: _rule(
-        # It goes with its household.
-        worker=lambda a: exists().where(
-            Household.id == LifeEvent.household_id, within(Household.region_code, a.region_code)
-        ),
+        # It goes with its household, and with the one into which that was merged.
+        worker=lambda a: _lies_within(Household, _kept_household(LifeEvent.household_id), a),
     ),
     # Both villages: the one that hands over and the one that takes over.
     Move: _rule(

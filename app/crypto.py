@@ -69,6 +69,11 @@ class Undecryptable(Exception):
     """The stored bytes were changed, moved to another row, or their key is gone."""
 
 
+@lru_cache(maxsize=16)
+def _sm4(key: bytes) -> SM4:
+    return SM4(key)
+
+
 def seal(value: str, *, place: str) -> bytes:
     return seal_bytes(value.encode(), place=place)
 
@@ -81,7 +86,7 @@ def seal_bytes(value: bytes, *, place: str) -> bytes:
     """SM4-GCM. `place` is table|column|row id: a value copied elsewhere does not open.
     Layout: key version (1 byte), IV (12), tag (16), ciphertext."""
     version, iv = keys().current, secrets.token_bytes(IV_BYTES)
-    encryptor = Cipher(SM4(keys().field_key(version)), modes.GCM(iv)).encryptor()
+    encryptor = Cipher(_sm4(keys().field_key(version)), modes.GCM(iv)).encryptor()
     encryptor.authenticate_additional_data(place.encode())
     ciphertext = encryptor.update(value) + encryptor.finalize()
     return bytes([version]) + iv + encryptor.tag + ciphertext
@@ -91,7 +96,7 @@ def unseal_bytes(sealed: bytes, *, place: str) -> bytes:
     try:
         key = keys().field_key(sealed[0])
         iv, tag = sealed[1 : 1 + IV_BYTES], sealed[1 + IV_BYTES : 1 + IV_BYTES + TAG_BYTES]
-        decryptor = Cipher(SM4(key), modes.GCM(iv, tag)).decryptor()
+        decryptor = Cipher(_sm4(key), modes.GCM(iv, tag)).decryptor()
         decryptor.authenticate_additional_data(place.encode())
         return decryptor.update(sealed[1 + IV_BYTES + TAG_BYTES :]) + decryptor.finalize()
     except (InvalidTag, KeyError, IndexError, ValueError) as error:

@@ -122,5 +122,6 @@ async def get_statement_db() -> AsyncIterator[AsyncSession]:
 def new_id() -> uuid.UUID:
     """UUIDv7 (RFC 9562 §5.7): sorts by creation time, so that new rows land together in the index."""
     milliseconds = time.time_ns() // 1_000_000
-    value = milliseconds << 80 | 0x7 << 76 | secrets.randbits(12) << 64 | 0b10 << 62 | secrets.randbits(62)
+    chance = secrets.randbits(74)
+    value = milliseconds << 80 | 0x7 << 76 | chance >> 62 << 64 | 0b10 << 62 | chance & (1 << 62) - 1
     return uuid.UUID(int=value)

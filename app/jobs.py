@@ -1,6 +1,7 @@
 """The job worker and its schedule. Jobs are rows written in the transaction that wants them (services/queue)."""
 
 import asyncio
+import gc
 import json
 import logging
 import uuid
@@ -24,6 +25,7 @@ RECONNECT_SECONDS = 1
 
 async def run(url: str, stop: asyncio.Event) -> None:
     """Work until told to stop. A lost database is waited for."""
+    gc.freeze()  # what start-up made stays: the many rows of an import have it looked at again and again
     while not stop.is_set():
         try:
             await _work(url, stop)
@@ -53,7 +55,7 @@ def register(queue: PgQueuer) -> None:
     async def send_message(job: Job) -> None:
         await messages.send(uuid.UUID(json.loads(job.payload or b"{}")["message_id"]))
 
-    @queue.entrypoint(imports.JOB)
+    @queue.entrypoint(imports.JOB, concurrency_limit=2)  # each holds two of the pool's connections
     async def work_on_import(job: Job) -> None:
         await imports.work(uuid.UUID(json.loads(job.payload or b"{}")["batch_id"]))
 
@@ -62,9 +64,14 @@ def register(queue: PgQueuer) -> None:
         async with begin() as db:
             await imports.resume(db)
 
-    @queue.entrypoint(exports.JOB)
+    @queue.entrypoint(exports.JOB, concurrency_limit=2)  # likewise
     async def export_registry(job: Job) -> None:
         await exports.make(uuid.UUID(json.loads(job.payload or b"{}")["export_id"]))
+
+    @queue.schedule("resume_exports", "* * * * *")
+    async def resume_exports(_: Schedule) -> None:
+        async with begin() as db:
+            await exports.resume(db)
 
     @queue.entrypoint(statistics.JOB)
     async def recompute_statistics(_: Job) -> None:
@@ -122,3 +129,4 @@ def register(queue: PgQueuer) -> None:
             await staff.purge_throttle(db)
             await files.purge(db)
             await imports.purge(db)
+        await asyncio.to_thread(files.purge_folders)

@@ -5,6 +5,7 @@ import unicodedata
 from functools import lru_cache
 
 from pypinyin import lazy_pinyin
+from pypinyin.constants import PHRASES_DICT, PINYIN_DICT
 
 # Characters that sound otherwise as a surname, at the beginning of a name; with their traditional forms.
 SURNAMES = {
@@ -35,6 +36,25 @@ def pinyin(name: str) -> str:
 
 
 def _syllables(text: str) -> list[str]:
+    """Most given names are no word of the dictionary: then each character is read alone, which is remembered."""
+    if all(ord(character) in PINYIN_DICT for character in text) and not _has_word(text):
+        return [_alone(character) for character in text]
+    return _read(text)
+
+
+def _has_word(text: str) -> bool:
+    length = len(text)
+    return any(
+        text[start:end] in PHRASES_DICT for start in range(length) for end in range(start + 2, length + 1)
+    )
+
+
+@lru_cache(maxsize=32768)
+def _alone(character: str) -> str:
+    return " ".join(_read(character))
+
+
+def _read(text: str) -> list[str]:
     return re.findall(r"\w+", _plain(" ".join(lazy_pinyin(text, v_to_u=False))))
 
 

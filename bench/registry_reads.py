@@ -242,6 +242,10 @@ CALLS: dict[str, Making] = {
     "everybody": finding(lambda *_: {}),
     "households by type": types,
     "households by 户编号": numbered,
+    "people by 户编号": finding(
+        lambda dice, _world, _scope: {"local_number": str(dice.randrange(HOUSEHOLDS))}
+    ),
+    "nobody's 户编号": finding(lambda *_: {"local_number": "none"}),
     "list of households": a_list,
     "detail of a household": detail,
     "count 王": finding(lambda *_: {"name": "王"}, counted=True),

@@ -125,7 +125,10 @@ class HouseholdEvent(Base):
     """Each step of a household, append-only: the beginning of its handbook (家庭手册)."""
 
     __tablename__ = "household_event"
-    __table_args__ = (Index("ix_household_event_household_id", "household_id", "id"),)
+    __table_args__ = (
+        Index("ix_household_event_household_id", "household_id", "id"),
+        Index("ix_household_event_person_id", "person_id", postgresql_where=text("person_id IS NOT NULL")),
+    )
 
     id: Mapped[int] = mapped_column(Identity(always=True), primary_key=True)
     household_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("household.id"))
@@ -162,7 +165,6 @@ class Person(Base):
     __table_args__ = (
         UniqueConstraint("document_index", name="uq_person_document_index"),
         Index("ix_person_phone_index", "phone_index"),
-        Index("ix_person_name", "name", "birth_date"),
         Index("ix_person_region_code", "region_code", "id"),
         Index("ix_person_pinyin_birth_date", "pinyin", "birth_date"),
         Index("ix_person_created_at", "created_at", "id"),
@@ -177,6 +179,9 @@ class Person(Base):
             "id",
             postgresql_where=text("left(hukou_region_code, 6) <> left(region_code, 6)"),
         ),
+        Index("ix_person_restricted", "id", postgresql_where=text("restricted_at IS NOT NULL")),
+        # Who follows when a division ends.
+        Index("ix_person_hukou_region_code", "hukou_region_code"),
         # Who is registered in one county and lives in another.
         Index(
             "ix_person_hukou_region_code_away",

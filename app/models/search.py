@@ -58,18 +58,17 @@ class RegistryExport(Base):
     rows_total: Mapped[int | None]
     rows_done: Mapped[int] = mapped_column(server_default="0")
     problem: Mapped[str | None]
+    attempts: Mapped[int] = mapped_column(server_default="0")
     file_id: Mapped[uuid.UUID | None] = mapped_column(ForeignKey("stored_file.id"))
     created_at: Mapped[datetime]
     finished_at: Mapped[datetime | None]
 
 
 class RegionStatistic(Base):
-    """How many there are in a region and below it, as of one moment for all regions. `direct` is the part that is
-    registered at the region itself and in none below it: figures = direct + those of the regions below."""
+    """How many there are in a region and below it, as of one moment for all regions."""
 
     __tablename__ = "region_statistic"
 
     region_code: Mapped[str] = mapped_column(ForeignKey("region.code"), primary_key=True)
     figures: Mapped[dict[str, int]] = mapped_column(JSONB)
-    direct: Mapped[dict[str, int]] = mapped_column(JSONB)
     as_of: Mapped[datetime]

@@ -5,6 +5,7 @@ import re
 import unicodedata
 from dataclasses import dataclass
 from datetime import date
+from operator import mul
 
 from app import clock
 from app.crypto import blind_index
@@ -39,17 +40,24 @@ class Document:
 
     @property
     def index(self) -> bytes:
-        return blind_index(f"document/{self.kind}", self.number)
+        return index(self.kind, self.number)
+
+
+def index(kind: DocumentKind, number: str) -> bytes:
+    """Of a number as `read` leaves it."""
+    return blind_index(f"document/{kind}", number)
 
 
 def check_character(first_seventeen: str) -> str:
     """GB 11643-1999 §4.2: the weighted sum modulo 11 picks the character."""
-    total = sum(int(digit) * weight for digit, weight in zip(first_seventeen, WEIGHTS, strict=True))
+    total = sum(map(mul, map(int, first_seventeen), WEIGHTS))
     return CHECK_CHARACTERS[total % 11]
 
 
 def normalise(number: str) -> str:
     """Full-width to ASCII, no blanks, capital X."""
+    if number.isascii() and number.isalnum():
+        return number.upper()
     return re.sub(r"\s", "", unicodedata.normalize("NFKC", number)).upper()
 
 

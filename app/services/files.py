@@ -3,13 +3,17 @@
 A file has no rule of access of its own: callers have fetched the record that it belongs to."""
 
 import asyncio
+import contextlib
 import hashlib
 import itertools
+import shutil
 import tempfile
+import time
 import uuid
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from functools import partial
+from pathlib import Path
 from typing import IO, BinaryIO, cast
 
 from sqlalchemy import delete, insert, select, update
@@ -24,6 +28,7 @@ from app.models.identity import STAFF_ROLES
 
 PIECE = 1 << 20
 KEPT = timedelta(days=30)
+FOLDER, ABANDONED = "nuanxin-list-", timedelta(days=1)
 
 
 class FileGone(NotFound):
@@ -55,6 +60,20 @@ async def spool(stream: AsyncIterator[bytes], *, longest: int) -> BinaryIO:
 def temporary() -> BinaryIO:
     """A file without a name: gone with the process, whatever happens to it."""
     return cast(BinaryIO, tempfile.TemporaryFile())
+
+
+def folder() -> "tempfile.TemporaryDirectory[str]":
+    """For a library that wants names for what it writes meanwhile. A process that is killed leaves it behind."""
+    return tempfile.TemporaryDirectory(prefix=FOLDER)
+
+
+def purge_folders() -> None:
+    """Delete what killed processes left behind: it is people's data in clear."""
+    long_ago = time.time() - ABANDONED.total_seconds()
+    for left in Path(tempfile.gettempdir()).glob(f"{FOLDER}*"):
+        with contextlib.suppress(OSError):  # gone meanwhile, or somebody else's
+            if left.stat().st_mtime < long_ago:
+                shutil.rmtree(left, ignore_errors=True)
 
 
 async def store(

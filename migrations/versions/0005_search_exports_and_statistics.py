@@ -31,7 +31,6 @@ def upgrade() -> None:
         "region_statistic",
         sa.Column("region_code", sa.Text(), nullable=False),
         sa.Column("figures", JSONB(), nullable=False),
-        sa.Column("direct", JSONB(), nullable=False),
         sa.Column("as_of", sa.DateTime(timezone=True), nullable=False),
         sa.ForeignKeyConstraint(
             ["region_code"], ["region.code"], name="fk_region_statistic_region_code_region"
@@ -44,6 +43,7 @@ def indexes() -> None:
     """Prefixes compare by code point: an index in the database's own collation does not serve them."""
     for column in ("name", "pinyin", "initials"):
         op.alter_column("person", column, type_=sa.Text(collation="C"))
+    op.drop_index("ix_person_name", table_name="person")
     op.create_index("ix_person_name_prefix", "person", ["name", "region_code", "id"])
     op.create_index("ix_person_sound_prefix", "person", [sa.text("replace(pinyin, ' ', '')"), "region_code", "id"])
     op.create_index("ix_person_initials_prefix", "person", ["initials", "region_code", "id"])
@@ -83,6 +83,7 @@ def exports() -> None:
         sa.Column("rows_total", sa.BigInteger(), nullable=True),
         sa.Column("rows_done", sa.BigInteger(), server_default="0", nullable=False),
         sa.Column("problem", sa.Text(), nullable=True),
+        sa.Column("attempts", sa.BigInteger(), server_default="0", nullable=False),
         sa.Column("file_id", sa.Uuid(), nullable=True),
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("finished_at", sa.DateTime(timezone=True), nullable=True),

@@ -59,6 +59,7 @@ def region_succession() -> None:
     )
     op.create_index("ix_region_succession_new_code", "region_succession", ["new_code"])
     op.create_index("ix_region_succession_effective_on", "region_succession", ["effective_on", "id"])
+    op.create_index("ix_person_hukou_region_code", "person", ["hukou_region_code"])
 
 
 def station() -> None:

@@ -114,6 +114,7 @@ async def the_office(story: Played) -> None:
     made = await administrator.create("/accounts", account)
     await the_colleague(story, made["account"]["username"], made["initial_password"])
     path = f"/accounts/{made['account']['id']}"
+    await administrator.call("PATCH", path, {"region_code": demo.COUNTY})
     await administrator.call("POST", f"{path}/reset")
     await administrator.call("POST", f"{path}/disable")
     new = {"name": "第二人民医院", "region_code": demo.COUNTY}

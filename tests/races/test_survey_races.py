@@ -8,14 +8,16 @@ from sqlalchemy.exc import IntegrityError
 
 from app import clock, db
 from app.db import new_id
+from app.errors import Invalid
 from app.models.households import FamilyType, Household, Membership, Relation, Sex
+from app.models.identity import Role
 from app.models.surveys import SurveyTemplate
 from app.services import surveys
 from app.services.households import family_types
 from app.services.idempotency import Key
-from app.services.surveys import Answer
+from app.services.surveys import Answer, NewTemplate
 from tests.factories import appointments as given
-from tests.services.test_surveys import answers, recounted, tallied
+from tests.services.test_surveys import COUNTY, TOWN, answers, question, questionnaire, recounted, tallied
 
 ONCE: list[list[Answer]] = [
     answers(works=["none"], contact=["phone"]),
@@ -54,6 +56,27 @@ async def test_a_village_that_answers_at_once_is_counted_exactly(committed: str)
         assert counted == await recounted(session)
         year = clock.today().year
         assert counted[("family_needs", year, given.REGION, "", "")] == (len(homes), 0)
+
+
+async def published(actor: given.Actor, asked: dict[str, object]) -> bool:
+    async with db.sessions() as session:
+        try:
+            async with session.begin():
+                new = NewTemplate.model_validate(questionnaire(asked, code="at_once"))
+                await surveys.publish(session, actor, key=Key(new_id(), b""), new=new)
+                await asyncio.sleep(0.1)  # so that the other comes before this is committed
+        except Invalid:
+            return False
+    return True
+
+
+async def test_a_county_and_its_town_cannot_give_one_question_two_types_at_once(committed: str) -> None:
+    async with db.begin() as session:
+        county = await given.worker(session, COUNTY, Role.COUNTY_ADMINISTRATOR)
+        town = await given.worker(session, TOWN, Role.COUNTY_ADMINISTRATOR)
+    number: dict[str, object] = {"id": "beds", "zh": "几张？", "en": "How many?", "type": "number"}
+    took = await asyncio.gather(published(county, number), published(town, question("beds")))
+    assert sorted(took) == [False, True]
 
 
 async def somebody_waits() -> None:

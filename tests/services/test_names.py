@@ -24,6 +24,9 @@ from app import names
         ("欧阳修", "ou yang xiu", "oyx"),
         # and a word that is a surname is one only before a given name.
         ("乐", "le", "l"),
+        # A word of the dictionary is heard as a word, characters that make none one by one.
+        ("王重阳", "wang chong yang", "wcy"),
+        ("王重芳", "wang zhong fang", "wzf"),
         # ü is v, as keyboards have it.
         ("吕布", "lv bu", "lb"),
         ("女娲", "nv wa", "nw"),

@@ -153,6 +153,19 @@ async def test_certificates_that_end_soon_or_have_ended_and_were_not_renewed(
     assert await ending(session, clerk) == []
 
 
+async def test_a_withdrawn_certificate_stands_once_in_the_trail_of_its_person(
+    session: AsyncSession, clerk: Actor
+) -> None:
+    family = await made.couple(session)
+    certificate = await certify(session, clerk, await enter(session, clerk, person_id=family.wife.id))
+    for _ in range(2):
+        await rosters.withdraw_certificate(session, clerk, id=certificate.id)
+    trail = select(AuditEvent.person_id).where(
+        AuditEvent.entity_id == certificate.id, AuditEvent.action == "withdraw"
+    )
+    assert list(await session.scalars(trail)) == [family.wife.id]
+
+
 @pytest.mark.parametrize("changes", [{"issued_on": date(2199, 1, 1)}, {"expires_on": date(2024, 1, 1)}])
 async def test_a_certificate_that_cannot_be_is_refused(
     session: AsyncSession, clerk: Actor, changes: dict[str, Any]

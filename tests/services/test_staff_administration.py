@@ -85,6 +85,24 @@ async def test_an_administrator_neither_sees_nor_touches_other_regions(session: 
             await act(session, actor, theirs.id)
 
 
+async def test_an_account_is_given_another_region_within_the_administrators_own(
+    session: AsyncSession,
+) -> None:
+    actor = (await a_worker(session, Role.SYSTEM_ADMINISTRATOR)).actor()
+    worker = await a_worker(session, Role.VILLAGE_WORKER, COUNTY)
+    moved = await staff.reassign(session, actor, worker.account.id, "640104000000")
+    assert moved.region_code == "640104000000"
+    with pytest.raises(regions.RegionOutsideOwn):
+        await staff.reassign(session, actor, worker.account.id, OTHER_CITY)
+    with pytest.raises(Invalid):
+        await staff.reassign(session, actor, worker.account.id, "640199000000")
+    with pytest.raises(staff.OwnAccount):
+        await staff.reassign(session, actor, actor.account_id, COUNTY)
+    theirs = (await a_worker(session, Role.VILLAGE_WORKER, OTHER_CITY)).account
+    with pytest.raises(NotFound):
+        await staff.reassign(session, actor, theirs.id, COUNTY)
+
+
 async def test_nobody_locks_the_own_account_out(session: AsyncSession) -> None:
     actor = (await a_worker(session, Role.SYSTEM_ADMINISTRATOR)).actor()
     for act in (staff.disable, staff.reset):

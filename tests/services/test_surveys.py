@@ -312,6 +312,13 @@ async def test_a_question_keeps_its_type(session: AsyncSession) -> None:
     with pytest.raises(Invalid) as refused:
         await publish(session, county, question("new"), question("works"))
     assert [wrong["pointer"] for wrong in refused.value.errors or []] == ["/questions/1/type"]
+    # Of an older version and of another region too.
+    await publish(session, county, question("works", type="multiple"), question("new"))
+    await publish(session, county, question("works", type="multiple"))
+    elsewhere = await given.worker(session, NEXT_COUNTY, Role.COUNTY_ADMINISTRATOR)
+    number = {"id": "new", "zh": "几位？", "en": "How many?", "type": "number"}
+    with pytest.raises(Invalid):
+        await publish(session, elsewhere, number)
 
 
 async def test_loading_again_leaves_an_association_s_own_questionnaire(session: AsyncSession) -> None:

@@ -115,30 +115,31 @@ class ChangeFilter(SaveFilter):
 
 
 class FilterView(View):
+    """`criteria` is null where an earlier release kept what can be sought no more: change or delete it."""
+
     id: uuid.UUID
     name: str
-    criteria: Criteria
+    criteria: Criteria | None
     version: int
     created_at: datetime
 
 
 class RegionFigures(View):
-    """`figures` of the region and all below it; `direct`: the part that is registered at the region itself. The figures
-    of the regions directly below and `direct` sum to `figures`. Absent is zero."""
+    """`figures` of the region and all below it: more than those of the regions directly below by what is registered at
+    the region itself. Absent is zero."""
 
     model_config = example(
         region_code="640104001000", region_name="凤凰北街街道", level=4,
         figures={"people": 2, "people.female": 1, "people.female.15-49": 1, "people.male": 1, "people.male.15-49": 1,
                  "households": 1, "households.type.developing": 1, "households.status.active": 1, "category.migrant": 1,
                  "migrants_in": 1},
-        direct={"people": 2}, as_of="2026-08-01T02:00:00Z",
+        as_of="2026-08-01T02:00:00Z",
     )  # fmt: skip
 
     region_code: str
     region_name: str
     level: int
     figures: dict[str, int]
-    direct: dict[str, int]
     as_of: datetime | None
 
 
@@ -175,7 +176,7 @@ class ExportView(View):
 )
 async def search_people(db: Db, actor: Search, page: Paging, body: PeopleCriteria) -> dict[str, Any]:
     """Of the own region. By name where one is sought, else by village; masked. A look by document or phone goes into
-    the file of whom it finds."""
+    the file of whose it is."""
     after = page.after(uuid.UUID)
     rows = await people.search(db, actor, body, after=after[0] if after else None, limit=page.limit + 1)
     return listing(rows, page, lambda row: (row["id"],))
@@ -183,6 +184,7 @@ async def search_people(db: Db, actor: Search, page: Paging, body: PeopleCriteri
 
 @router.post("/search/people/count", summary="人员计数 Count people", responses=problems(RegionOutsideOwn))
 async def count_people(db: Db, actor: Count, body: PeopleCriteria) -> Counted:
+    """Not by document or phone: who is meant is searched for."""
     return Counted.model_validate(await people.count(db, actor, body))
 
 

@@ -12,8 +12,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from app import clock
 from app.access import Actor, Permission, fetch, visible
 from app.db import begin, new_id
-from app.errors import Conflict, Forbidden, Problem, to_problem
-from app.models.households import Household, Membership, Person
+from app.errors import Conflict, Forbidden, Invalid, Problem, to_problem
+from app.models.households import Household, HouseholdStatus, Membership, Person
 from app.models.regions import Region
 from app.models.search import ExportStatus, RegistryExport, SearchKind
 from app.models.staff import StaffAccount
@@ -22,7 +22,7 @@ from app.services.idempotency import Key
 from app.services.search import filters, households, people
 from app.services.search.households import HouseholdCriteria
 from app.services.search.people import PeopleCriteria
-from app.services.search.workbook import MEDIA_TYPE, RELATION_ORDER, Mark, Workbook, lines
+from app.services.search.workbook import MEDIA_TYPE, Mark, Workbook, lines, order_of
 
 JOB = "export_registry"
 KEPT = timedelta(days=7)
@@ -30,6 +30,8 @@ CHUNK = 1000
 MOST_ROWS = 1_000_000  # as many as an import takes; Excel ends little above
 UNDER_WAY = (ExportStatus.QUEUED, ExportStatus.RUNNING)
 AT_LONGEST = timedelta(minutes=10)
+ATTEMPTS = 5
+NOBODY_COUNTED = "只有在册家庭有成员可导出", "only active households have members to list"
 
 
 class UnmaskingNotAllowed(Forbidden):
@@ -51,6 +53,11 @@ class MakerGone(Forbidden):
     zh, en = "导出人已无权限", "Who asked for it may no longer export"
 
 
+class GivenUp(Conflict):
+    zh, en = "导出多次失败，已放弃", "Making the file failed again and again"
+    do_zh, do_en = "请重新导出，或联系管理员", "Export again, or ask the administrator"
+
+
 async def request(
     db: AsyncSession, actor: Actor, *, key: Key, criteria: PeopleCriteria | HouseholdCriteria, unmasked: bool,
     purpose: str,
@@ -59,16 +66,29 @@ async def request(
     if unmasked and not actor.may(Permission.PERSON_UNMASK_MANY):
         raise UnmaskingNotAllowed
     if await idempotency.claim(db, actor, key):
+        if isinstance(criteria, HouseholdCriteria) and criteria.status not in (None, HouseholdStatus.ACTIVE):
+            raise Invalid.at("/criteria/status", *NOBODY_COUNTED)
         await _found(db, actor, criteria)  # refuses what cannot be searched for
         row = RegistryExport(
             id=key.id, created_by=actor.account_id, kind=SearchKind(criteria.kind), unmasked=unmasked,
             purpose=purpose, status=ExportStatus.QUEUED, created_at=clock.now(),
         )  # fmt: skip
-        row.criteria = criteria.model_dump_json()
+        row.criteria = filters.written(criteria)
         db.add(row)
-        await audit.record(db, actor, "request", "registry_export", row.id, purpose=purpose)
-        await queue.enqueue(db, JOB, {"export_id": str(row.id)}, once=f"{JOB}:{row.id}")
+        sought = await people.sought(db, actor, criteria) if isinstance(criteria, PeopleCriteria) else []
+        await audit.record(db, actor, "request", "registry_export", row.id, people=sought, purpose=purpose)
+        await _enqueue(db, row.id)
     return await fetch(db, actor, RegistryExport, key.id)
+
+
+async def _enqueue(db: AsyncSession, id: uuid.UUID) -> None:
+    await queue.enqueue(db, JOB, {"export_id": str(id)}, once=f"{JOB}:{id}")
+
+
+async def resume(db: AsyncSession) -> None:
+    """A job that was lost with its worker or its database begins again; one that waits or runs is left alone."""
+    for id in await db.scalars(select(RegistryExport.id).where(RegistryExport.status.in_(UNDER_WAY))):
+        await _enqueue(db, id)
 
 
 async def listing(
@@ -97,14 +117,28 @@ async def download(db: AsyncSession, actor: Actor, *, id: uuid.UUID) -> BinaryIO
 
 
 async def make(export_id: uuid.UUID) -> None:
-    """The job: may be repeated after a crash. Whose data went into the file is recorded before it can be fetched."""
+    """The job: may be repeated after a crash, a few times. Whose data went into the file is recorded before it can be
+    fetched."""
     try:
-        await _make(export_id)
+        if await _tried(export_id):
+            await _make(export_id)
     except Problem as problem:
         await _fail(export_id, problem)
     except Exception as error:
         await _fail(export_id, to_problem(error))
         raise
+
+
+async def _tried(export_id: uuid.UUID) -> bool:
+    """One attempt more, committed before it begins: what kills its worker is not tried for ever."""
+    async with begin() as db:
+        row = await _claimed(db, export_id)
+        if row is None:
+            return False
+        row.attempts += 1
+        if row.attempts > ATTEMPTS:
+            await _set(db, export_id, ExportStatus.FAILED, problem=GivenUp.slug())
+        return row.attempts <= ATTEMPTS
 
 
 async def _fail(export_id: uuid.UUID, problem: Problem) -> None:
@@ -128,6 +162,8 @@ async def _make(export_id: uuid.UUID) -> None:
         out.seek(0)
         name = f"{mark.title}.xlsx"
         async with begin() as db:
+            if await _claimed(db, export_id) is None:
+                return  # another run was faster
             file = await files.store(db, actor, out, id=new_id(), name=name, media_type=MEDIA_TYPE, kept=KEPT)
             await _set(db, export_id, ExportStatus.DONE, file_id=file.id, rows_done=book.rows)
 
@@ -176,7 +212,13 @@ async def _found(db: AsyncSession, actor: Actor, criteria: PeopleCriteria | Hous
     else:
         homes = await households.matches(db, actor, criteria, Household.id)
         wanted = Membership.household_id.in_(homes) & visible(actor, Person)
-    order = (Person.region_code, Membership.household_id, RELATION_ORDER, Person.birth_date, Person.id)
+    order = (
+        Person.region_code,
+        Membership.household_id,
+        order_of(Membership.relation),
+        Person.birth_date,
+        Person.id,
+    )
     return query.where(wanted).order_by(*order)
 
 

@@ -3,7 +3,7 @@
 import uuid
 from typing import Annotated, Any
 
-from pydantic import Field, TypeAdapter
+from pydantic import Field, TypeAdapter, ValidationError
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -32,6 +32,11 @@ class TooManyFilters(Conflict):
     do_zh, do_en = "请先删除不再使用的查询", "Delete those you no longer use"
 
 
+def written(criteria: PeopleCriteria | HouseholdCriteria) -> str:
+    """Only what is sought: a criterion that ceases to exist breaks those who used it, and nobody else."""
+    return criteria.model_dump_json(exclude_none=True)
+
+
 def read(stored: str) -> PeopleCriteria | HouseholdCriteria:
     return _criteria.validate_json(stored)
 
@@ -45,7 +50,7 @@ async def save(
             raise TooManyFilters
         await matching.prepare(db, actor, criteria)
         row = SavedFilter(id=key.id, created_by=actor.account_id, name=name, created_at=clock.now())
-        row.criteria = criteria.model_dump_json()
+        row.criteria = written(criteria)
         db.add(row)
         await audit.record(db, actor, "save", "saved_filter", row.id)
     return _view(await fetch(db, actor, SavedFilter, key.id))
@@ -59,7 +64,7 @@ async def change(
     if row.version != version:
         raise StaleVersion(current_version=row.version)
     await matching.prepare(db, actor, criteria)
-    row.name, row.criteria = name, criteria.model_dump_json()
+    row.name, row.criteria = name, written(criteria)
     await db.flush()  # the new version is shown
     await audit.record(db, actor, "change", "saved_filter", id)
     return _view(row)
@@ -82,7 +87,10 @@ async def listing(
 
 
 def _view(row: SavedFilter) -> dict[str, Any]:
+    try:
+        criteria = read(row.criteria)
+    except ValidationError:
+        criteria = None  # of an earlier release
     return {
-        "id": row.id, "name": row.name, "criteria": read(row.criteria), "version": row.version,
-        "created_at": row.created_at,
+        "id": row.id, "name": row.name, "criteria": criteria, "version": row.version, "created_at": row.created_at,
     }  # fmt: skip

@@ -42,7 +42,7 @@ async def search(
         found = found.where(tuple_(*KEY) > tuple_(*after))
     page = found.order_by(*KEY).limit(limit).subquery()
     query = (
-        select(Household, Region.name, _head())
+        select(Household, Region.name, _head(actor))
         .join(page, page.c.id == Household.id)
         .outerjoin(Region, Region.code == Household.region_code)
         .order_by(*KEY)
@@ -73,27 +73,30 @@ async def matches(db: AsyncSession, actor: Actor, criteria: HouseholdCriteria, *
     if criteria.local_number is not None:
         conditions += matching.numbered(criteria.local_number)
     if criteria.category is not None:
-        conditions.append(_held(criteria.category, holder))
+        conditions.append(_held(actor, criteria.category, holder))
     return select(*columns).select_from(Household).where(*conditions)
 
 
-def _held(code: str, holder: str | None) -> ColumnElement[bool]:
-    """By the household, or by one of its members."""
+def _held(actor: Actor, code: str, holder: str | None) -> ColumnElement[bool]:
+    """By the household, or by one of its members whom the actor sees."""
     held = exists().where(Category.code == code, Category.valid_to.is_(None))
     if holder == "household":
         return held.where(Category.household_id == Household.id)
     return held.where(
-        Category.person_id == Membership.person_id,
+        Category.person_id == Person.id,
+        visible(actor, Person),
+        Membership.person_id == Person.id,
         Membership.household_id == Household.id,
         Membership.valid_to.is_(None),
     )
 
 
-def _head() -> Any:
+def _head(actor: Actor) -> Any:
     return (
         select(Person.name)
         .join(Membership, Membership.person_id == Person.id)
         .where(
+            visible(actor, Person),
             Membership.household_id == Household.id,
             Membership.relation == Relation.HEAD,
             Membership.valid_to.is_(None),

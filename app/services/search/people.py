@@ -4,13 +4,14 @@ import uuid
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
-from sqlalchemy import ColumnElement, Select, func, select, tuple_
+from sqlalchemy import ColumnElement, Select, func, select, tuple_, union
 from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import aliased
 
 from app import clock
 from app.access import Actor, visible, within
 from app.crypto import mask_document, mask_name, mask_phone
-from app.errors import Invalid, Unfit
+from app.errors import Invalid, Unfit, place
 from app.models.households import Category, DocumentKind, Household, Membership, Person, Sex
 from app.models.regions import Region
 from app.services import audit, documents, identity
@@ -26,6 +27,7 @@ PLACES: dict[Written, Any] = {
     Written.AS_NAME: Person.name,
     Written.AS_SOUND: func.replace(Person.pinyin, " ", ""),
     Written.AS_INITIALS: Person.initials,
+    Written.AS_EITHER: func.replace(Person.pinyin, " ", ""),
 }
 COUNTY_DIGITS = 6
 
@@ -57,9 +59,9 @@ class PeopleCriteria(SharedCriteria):
 async def search(
     db: AsyncSession, actor: Actor, criteria: PeopleCriteria, *, after: uuid.UUID | None, limit: int
 ) -> list[dict[str, Any]]:
-    """A page of the people found, masked, by name where one is sought, by age, by household
-    of a category, else by village. `after` is the last person of
-    the page before. Whom a document or a phone finds has that look in the own file."""
+    """A page of the people found, masked, by household where a number of one is sought, by name, by age, by household
+    of a category, else by village. `after` is the last person of the page before. Whose document or phone is sought
+    has that look in the own file, found or not."""
     found = await matches(db, actor, criteria)
     key = list(found.selected_columns)
     if after is not None:
@@ -76,13 +78,23 @@ async def search(
             .order_by(*page.c)
         )
     ]
-    identified = criteria.document_number is not None or criteria.phone is not None
-    people = [row["id"] for row in rows] if identified else []
-    await audit.record(db, actor, "search", "person", people=people)
+    await audit.record(db, actor, "search", "person", people=await sought(db, actor, criteria))
     return rows
 
 
+async def sought(db: AsyncSession, actor: Actor, criteria: PeopleCriteria) -> list[uuid.UUID]:
+    """Whom a document or a phone is of, whatever else must hold: that somebody known is not found with all the other
+    criteria says something about that person too."""
+    bearers = [select(Person.id).where(visible(actor, Person), borne) for borne in _borne(criteria)]
+    return list(await db.scalars(union(*bearers))) if bearers else []
+
+
 async def count(db: AsyncSession, actor: Actor, criteria: PeopleCriteria) -> dict[str, Any]:
+    """Of many. Whoever has a document or a phone is looked for by `search`, which leaves that in the file."""
+    identifying = [name for name in ("document_number", "phone") if getattr(criteria, name) is not None]
+    if identifying:
+        zh, en = "计数不能使用证件号码或电话，请改用查询", "not for counts: search instead"
+        raise Invalid(errors=[place(f"/{name}", zh, en) for name in identifying])
     number = await matching.count(db, await matches(db, actor, criteria))
     await audit.record(db, actor, "count", "person")
     return number
@@ -97,9 +109,11 @@ async def matches(db: AsyncSession, actor: Actor, criteria: PeopleCriteria) -> S
     of_household = _of_household(criteria)
     if of_household or holder == "household":
         home = (Membership.person_id == Person.id) & Membership.valid_to.is_(None)
-        query = query.join(Membership, home).join(Household, Household.id == Membership.household_id)
         # The same region once more: whichever side the planner begins with, it begins with a part.
-        query = query.where(visible(actor, Household), *of_household)
+        homes = select(Household.id).where(visible(actor, Household), *of_household).cte("homes")
+        if _by_number(criteria):  # found first, and once: they are few, or none
+            homes = homes.prefix_with("MATERIALIZED")
+        query = query.join(Membership, home).join(homes, homes.c.id == Membership.household_id)
     if holder is None:
         return query
     of = (
@@ -113,8 +127,10 @@ async def matches(db: AsyncSession, actor: Actor, criteria: PeopleCriteria) -> S
 
 def _key(criteria: PeopleCriteria, holder: str | None) -> list[Any]:
     """The order in which an index finds what is sought, so that a page is read and not sorted."""
+    if _by_number(criteria):
+        return [Membership.household_id, Person.id]
     if criteria.name is not None:
-        return [_sought(criteria)[0], Person.region_code, Person.id]
+        return [PLACES[spelling.read(criteria.name)[0]], Person.region_code, Person.id]
     if holder is not None:
         return [Membership.household_id, Person.id] if holder == "household" else [Person.id]
     if criteria.age_from is not None or criteria.age_to is not None:
@@ -124,14 +140,10 @@ def _key(criteria: PeopleCriteria, holder: str | None) -> list[Any]:
 
 def _own(criteria: PeopleCriteria) -> list[ColumnElement[bool]]:
     """What must hold of the person alone."""
-    conditions = [prefixed(*_sought(criteria))] if criteria.name is not None else []
+    conditions = [_named(criteria.name)] if criteria.name is not None else []
     if criteria.region_code is not None:
         conditions.append(within(Person.region_code, criteria.region_code))  # type: ignore[arg-type]
-    if criteria.document_number is not None:
-        document = documents.read(criteria.document_kind, criteria.document_number)
-        conditions.append(identity.bears(document))
-    if criteria.phone is not None:
-        conditions.append(Person.phone_index == identity.phone_index(criteria.phone))
+    conditions += _borne(criteria)
     if criteria.age_from is not None:
         conditions.append(Person.birth_date <= clock.years_ago(criteria.age_from))
     if criteria.age_to is not None:
@@ -143,10 +155,25 @@ def _own(criteria: PeopleCriteria) -> list[ColumnElement[bool]]:
     return conditions
 
 
+def _borne(criteria: PeopleCriteria) -> list[ColumnElement[bool]]:
+    """What identifies somebody."""
+    conditions = []
+    if criteria.document_number is not None:
+        document = documents.read(criteria.document_kind, criteria.document_number)
+        conditions.append(identity.bears(document))
+    if criteria.phone is not None:
+        conditions.append(Person.phone_index == identity.phone_index(criteria.phone))
+    return conditions
+
+
 def migrant() -> ColumnElement[bool]:
     """Registered in one county, living in another. Spelled as the partial index is."""
     hukou, home = (func.left(code, COUNTY_DIGITS) for code in (Person.hukou_region_code, Person.region_code))
     return hukou != home
+
+
+def _by_number(criteria: PeopleCriteria) -> bool:
+    return criteria.household_number is not None or criteria.local_number is not None
 
 
 def _of_household(criteria: PeopleCriteria) -> list[ColumnElement[bool]]:
@@ -161,12 +188,15 @@ def _of_household(criteria: PeopleCriteria) -> list[ColumnElement[bool]]:
     return conditions
 
 
-def _sought(criteria: PeopleCriteria) -> tuple[Any, ...]:
-    """Where to look for a name, and for what; nothing without a name."""
-    if criteria.name is None:
-        return ()
-    written, sought = spelling.read(criteria.name)
-    return PLACES[written], sought
+def _named(name: str) -> ColumnElement[bool]:
+    written, letters = spelling.read(name)
+    if written is not Written.AS_EITHER:
+        return prefixed(PLACES[written], letters)
+    sounding = aliased(Person)
+    sound: ColumnElement[str] = func.replace(sounding.pinyin, " ", "")
+    begun = (prefixed(sound, letters), prefixed(sounding.initials, letters))  # type: ignore[arg-type]
+    found = [select(sounding.id).where(one) for one in begun]
+    return Person.id.in_(union(*found))  # an index each, and few: no such syllables begin a Chinese name
 
 
 async def _key_of(db: AsyncSession, found: Select[Any], after: uuid.UUID) -> Any:

@@ -12,24 +12,27 @@ SYLLABLE = re.compile(
 )
 BEGUN = re.compile("[bpmfdtnlgkhjqxrzcsyw]|zh|ch|sh|")
 LONGEST_SYLLABLE = 6
+# No syllable begins with i, u or v. Initials with a, e or o (王小安: wxa) may be a foreign name (MARY) as well.
+NO_INITIALS, PERHAPS = re.compile("[iuv]"), re.compile(".[a-z]*[aeo]")
 
 
 class Written(Enum):
     AS_NAME = auto()
     AS_SOUND = auto()
     AS_INITIALS = auto()
+    AS_EITHER = auto()
 
 
 def read(text: str) -> tuple[Written, str]:
-    """Letters of one case are a sound (zhang xiao, zhangx, lü) or else initials (zxl); all other is a name as written
-    (张小, Mary). A sound comes back without blanks."""
+    """Letters of whatever case are a sound (zhang xiao, zhangx, lü, MARY ANN) or else initials (zxl); all other is a
+    name as written (张小). A sound comes back without blanks."""
     name = unicodedata.normalize("NFKC", text)
-    if not (name.islower() or name.isupper()):
-        return Written.AS_NAME, name
-    letters = names.typed(name).replace(" ", "")
+    letters = re.sub("[ .·-]", "", names.typed(name))
     if not (letters.isascii() and letters.isalpha()):
         return Written.AS_NAME, name
-    return (Written.AS_SOUND if is_pinyin(letters) else Written.AS_INITIALS), letters
+    if is_pinyin(letters) or NO_INITIALS.search(letters):
+        return Written.AS_SOUND, letters
+    return (Written.AS_EITHER if PERHAPS.match(letters) else Written.AS_INITIALS), letters
 
 
 def is_pinyin(letters: str) -> bool:

@@ -1,7 +1,8 @@
 """How many people, households and categories each region has. Everybody is counted once, where they live.
 
 Figures are made anew for all regions at once, as of one moment, so that those of the regions below sum to those of
-the region. Those registered in a county and living in another are shown apart and never added to its people."""
+the region. Those registered in a county and living in another are shown apart and never added to its people.
+Those whose data are restricted are counted too: a figure is about nobody."""
 
 from datetime import timedelta
 from typing import Any
@@ -51,18 +52,11 @@ async def recompute(db: AsyncSession) -> bool:
         return False
     await db.execute(text(f"SET LOCAL statement_timeout = '{int(AT_LONGEST.total_seconds())}s'"))
     found = union_all(*_people(), *_households(), *_categories()).cte("found")
-    everywhere = _summed(found)
-    here = select(found.c.region_code, found.c.measure, func.sum(found.c.value).label("value"))
-    direct = _as_figures(here.group_by(found.c.region_code, found.c.measure).cte("here")).cte("direct")
-    total = _as_figures(everywhere.cte("everywhere")).cte("total")
-    rows = select(
-        total.c.region_code,
-        total.c.figures,
-        func.coalesce(direct.c.figures, text("'{}'::jsonb")),
-        literal(clock.now()),
-    ).outerjoin(direct, direct.c.region_code == total.c.region_code)
+    total = _summed(found).cte("total")
+    figures = func.jsonb_object_agg(total.c.measure, total.c.value)
+    rows = select(total.c.region_code, figures, literal(clock.now())).group_by(total.c.region_code)
     await db.execute(delete(RegionStatistic))
-    columns = ["region_code", "figures", "direct", "as_of"]
+    columns = ["region_code", "figures", "as_of"]
     await db.execute(insert(RegionStatistic).from_select(columns, rows))
     return True
 
@@ -140,11 +134,6 @@ def _summed(found: CTE) -> Select[Any]:
     return total.join(found, found.c.region_code == way.c.leaf).group_by(way.c.above, found.c.measure)
 
 
-def _as_figures(rows: CTE) -> Select[Any]:
-    figures = func.jsonb_object_agg(rows.c.measure, rows.c.value).label("figures")
-    return select(rows.c.region_code, figures).group_by(rows.c.region_code)
-
-
 async def of_region(db: AsyncSession, actor: Actor, region_code: str) -> list[dict[str, Any]]:
     """The figures of a region of one's own and of those directly below it, the region itself first."""
     await regions.require_own_region(db, actor, region_code)
@@ -161,8 +150,7 @@ async def of_region(db: AsyncSession, actor: Actor, region_code: str) -> list[di
     return [
         {
             "region_code": code, "region_name": name, "level": level,
-            "figures": row.figures if row else {}, "direct": row.direct if row else {},
-            "as_of": row.as_of if row else None,
+            "figures": row.figures if row else {}, "as_of": row.as_of if row else None,
         }
         for code, name, level, row in await db.execute(query)
     ]  # fmt: skip

@@ -2,7 +2,6 @@
 says who took it, when and why."""
 
 import re
-import tempfile
 import uuid
 from collections import defaultdict
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from typing import IO, Any, Self
 import xlsxwriter
 from sqlalchemy import case, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import aliased
 
 from app import clock
 from app.access import Actor, visible
@@ -31,12 +31,10 @@ from app.models.households import (
     Sex,
 )
 from app.models.regions import Region
+from app.services import files
 from app.services.imports import columns
 
 MEDIA_TYPE = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
-RELATION_ORDER = case(
-    {relation.value: place for place, relation in enumerate(Relation)}, value=Membership.relation
-)
 HIDDEN = "***"
 ZH: dict[Any, str] = {
     Relation.HEAD: "户主", Relation.SPOUSE: "配偶", Relation.CHILD: "子女", Relation.PARENT: "父母",
@@ -51,6 +49,11 @@ PURPOSE_ZH = {
     "verification": "核实", "registry_upkeep": "档案维护", "appointment": "预约服务", "follow_up": "随访",
     "complaint": "投诉处理", "rights_request": "个人权利请求", "audit": "审计",
 }  # fmt: skip
+
+
+def order_of(relation: Any) -> Any:
+    """Head, spouse, children, parents, others."""
+    return case({one.value: place for place, one in enumerate(Relation)}, value=relation)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,8 +93,16 @@ class Line:
 
 async def lines(db: AsyncSession, actor: Actor, ids: list[uuid.UUID]) -> list[Line]:
     """These people, in this order, without those who have left the actor's region meanwhile."""
+    member = aliased(Membership)
+    first = (
+        select(member.person_id)
+        .where(member.household_id == Household.id, member.valid_to.is_(None))
+        .order_by(order_of(member.relation), member.id)
+        .limit(1)
+        .scalar_subquery()
+    )
     query = (
-        select(Person, Membership.relation, Household, Region.name)
+        select(Person, Membership.relation, Household, Region.name, first)
         .join(Membership, (Membership.person_id == Person.id) & Membership.valid_to.is_(None))
         .join(Household, Household.id == Membership.household_id)
         .join(Region, Region.code == Household.region_code)
@@ -102,17 +113,19 @@ async def lines(db: AsyncSession, actor: Actor, ids: list[uuid.UUID]) -> list[Li
     return [
         Line(
             person, relation, household, region, married.get(person.id),
-            # What the household holds stands in the line of its head.
-            held[person.id] + (held[household.id] if relation is Relation.HEAD else []),
+            # What the household holds stands in its first line, that of the head if it has one.
+            held[person.id] + (held[household.id] if first_id == person.id else []),
         )
-        for person, relation, household, region in (found[id] for id in ids if id in found)
+        for person, relation, household, region, first_id in (found[id] for id in ids if id in found)
     ]  # fmt: skip
 
 
 async def _couples(db: AsyncSession, ids: list[uuid.UUID]) -> dict[uuid.UUID, Couple]:
-    either = or_(Couple.wife_id.in_(ids), Couple.husband_id.in_(ids))
-    couples = await db.scalars(select(Couple).where(either, Couple.valid_to.is_(None)))
-    return {spouse: couple for couple in couples for spouse in (couple.wife_id, couple.husband_id)}
+    married: dict[uuid.UUID, Couple] = {}
+    for spouse in (Couple.wife_id, Couple.husband_id):  # an index each
+        query = select(spouse, Couple).where(spouse.in_(ids), Couple.valid_to.is_(None))
+        married.update(dict((await db.execute(query)).all()))
+    return married
 
 
 async def _categories(
@@ -179,7 +192,7 @@ class Workbook:
     def __init__(self, out: IO[bytes], mark: Mark) -> None:
         self.rows, self._unmasked = 0, mark.unmasked
         # Of our own, so that nothing stays behind: the library keeps the rows there until it closes.
-        self._folder = tempfile.TemporaryDirectory(prefix="nuanxin-export-")
+        self._folder = files.folder()
         self._book = xlsxwriter.Workbook(out, {"constant_memory": True, "tmpdir": self._folder.name})
         self._book.set_properties({"title": mark.title, "author": mark.who, "comments": mark.text})
         when = mark.when.astimezone(clock.SHANGHAI)

@@ -9,6 +9,7 @@ from app.services.staff.accounts import (
     disable,
     in_region,
     own,
+    reassign,
     reset,
 )
 from app.services.staff.authentication import (
@@ -49,6 +50,7 @@ __all__ = [
     "in_region",
     "own",
     "purge_throttle",
+    "reassign",
     "renew_recovery_codes",
     "reset",
     "sign_in",

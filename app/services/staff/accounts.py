@@ -24,7 +24,7 @@ class UsernameTaken(Conflict, constraint="uq_staff_account_username"):
 class OwnAccount(Conflict):
     """Whoever locks the only administrator out can be let in again by the command line alone."""
 
-    zh, en = "不能停用或重置自己的账号", "Not possible for your own account"
+    zh, en = "不能停用、重置或调动自己的账号", "Not possible for your own account"
     do_zh, do_en = "请由其他管理员操作", "Ask another administrator"
 
 
@@ -101,6 +101,16 @@ async def disable(db: AsyncSession, actor: Actor, id: uuid.UUID) -> StaffAccount
     account.disabled_at = account.disabled_at or clock.now()
     await sign_ins.revoke_all(db, actor, door=STAFF_DOOR, account_id=account.id)
     await audit.record(db, actor, "disable", "staff_account", account.id)
+    return account
+
+
+async def reassign(db: AsyncSession, actor: Actor, id: uuid.UUID, region_code: str) -> StaffAccount:
+    """A worker of another division from now on, also of a part of one that was split. It may be one's own region, never
+    one beyond it."""
+    account = await _other(db, actor, id)
+    await regions.require_own_region(db, actor, region_code)
+    account.region_code = region_code
+    await audit.record(db, actor, "reassign", "staff_account", account.id)
     return account
 
 

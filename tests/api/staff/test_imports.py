@@ -13,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.models.audit import AuditEvent
 from app.models.files import StoredFile
+from app.models.households import Person
 from app.models.identity import Role
 from app.models.imports import ImportBatch
 from app.services import imports
@@ -89,10 +90,19 @@ async def test_the_workbook_can_be_corrected_and_uploaded(
         told = book.read("xl/worksheets/sheet1.xml").decode()
     assert "赵大海" in told
     assert "王小明" not in told
-    read = select(AuditEvent.purpose).where(
-        AuditEvent.action == "read", AuditEvent.entity_id == uuid.UUID(batch["id"])
+    read = select(AuditEvent.person_id).where(
+        AuditEvent.action == "read",
+        AuditEvent.entity_id == uuid.UUID(batch["id"]),
+        AuditEvent.purpose == "registry_upkeep",
     )
-    assert list(await session.scalars(read)) == ["registry_upkeep"]
+    people = set(await session.scalars(select(Person.id)))
+    assert set(await session.scalars(read)) == {None, *people}, "in the file of each of the three"
+    colleague = await staff_client(session, Role.TOWNSHIP_OFFICER, lists.TOWN)
+    assert (await colleague.get(path, headers=PURPOSE)).status_code == 403, (
+        "it has documents and phones in clear"
+    )
+    county = await staff_client(session, Role.COUNTY_ADMINISTRATOR, "640104000000")
+    assert (await county.get(path, headers=PURPOSE)).status_code == 200
     again = await upload(officer, answer.content, "导入结果.xlsx")
     assert again["counts"] == {"ready": 0, "warning": 0, "known": 0, "refused": 1}, again
 

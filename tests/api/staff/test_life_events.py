@@ -34,10 +34,12 @@ async def test_a_worker_records_once_however_often_it_is_sent(session: AsyncSess
         assert reused.json()["type"].endswith(":idempotency-key-reused")
         listed = (await http.get(path)).json()["items"]
         assert [row["kind"] for row in listed] == ["birth"]
-        annulled = await http.post(
-            f"/staff/v1/life-events/{listed[0]['id']}/annul", json={"reason": "登记错人"}, headers=key()
-        )
-        assert annulled.json()["type"].endswith(":not-annullable")
+        annul = f"/staff/v1/life-events/{listed[0]['id']}/annul"
+        annulled = await http.post(annul, json={"reason": "登记错人"}, headers=key())
+        assert annulled.json()["annuls_id"] == listed[0]["id"]
+        undone = f"/staff/v1/life-events/{annulled.json()['id']}/annul"
+        again = await http.post(undone, json={"reason": "登记错人"}, headers=key())
+        assert again.json()["type"].endswith(":not-annullable")
 
 
 async def test_a_wrong_place_is_named_and_an_unknown_kind_refused(session: AsyncSession) -> None:

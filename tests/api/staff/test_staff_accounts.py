@@ -95,6 +95,16 @@ async def test_a_disabled_and_a_reset_account(session: AsyncSession) -> None:
     assert disabled.json()["totp_enrolled_at"] is None
 
 
+async def test_an_account_works_in_its_new_region_from_the_next_request(session: AsyncSession) -> None:
+    client = await administrator(session)
+    worker = await a_worker(session, Role.TOWNSHIP_OFFICER, "640104001000")
+    url = f"/staff/v1/accounts/{worker.account.id}"
+    moved = await client.patch(url, json={"region_code": "640104002000"})
+    assert (moved.status_code, moved.json()["region_code"]) == (200, "640104002000")
+    refused = await client.patch(url, json={"region_code": "640200000000"})
+    assert refused.status_code == 403
+
+
 async def test_an_account_of_another_region_does_not_exist(session: AsyncSession) -> None:
     caller, worker = await administrator(session), await a_worker(session, Role.VILLAGE_WORKER, OTHER_CITY)
     for verb in ("reset", "disable"):

@@ -1,29 +1,34 @@
 """A list leaves the registry complete, marked, recorded in each file, and masked unless that is permitted."""
 
 import asyncio
+import os
+import tempfile
+import time
 import uuid
 import zipfile
 from collections.abc import AsyncIterator
 from datetime import date
 from io import BytesIO
+from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
 import pytest
-from sqlalchemy import func, select, update
+from sqlalchemy import func, select, text, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app import crypto, db
 from app.access import Actor, region_bounds
 from app.db import new_id
-from app.errors import NotFound
+from app.errors import Invalid, NotFound
 from app.models.audit import AuditEvent
-from app.models.files import StoredFileChunk
-from app.models.households import CategoryDefinition, Household, HukouType, Person, Sex
+from app.models.files import StoredFile, StoredFileChunk
+from app.models.households import CategoryDefinition, Household, HouseholdStatus, HukouType, Person, Sex
 from app.models.identity import Role
 from app.models.regions import Region
 from app.models.search import ExportStatus, RegistryExport
 from app.models.staff import StaffAccount
+from app.services import files
 from app.services.idempotency import Key
 from app.services.imports import columns, sheets
 from app.services.imports.categories import category_names
@@ -286,3 +291,86 @@ async def test_what_breaks_ends_as_failed(session: AsyncSession, monkeypatch: py
     row = await session.get_one(RegistryExport, id, populate_existing=True)
     assert (row.status, row.problem) == (ExportStatus.FAILED, "unexpected")
     assert row.finished_at is not None
+
+
+async def jobs(session: AsyncSession) -> int:
+    query = text("SELECT count(*) FROM pgqueuer WHERE entrypoint = :job")
+    return await session.scalar(query, {"job": exports.JOB}) or 0
+
+
+async def test_what_stands_still_is_taken_up_again_but_not_for_ever(
+    session: AsyncSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The database was lost, so that not even the failure could be written down."""
+    actor = await worker(session, COUNTY)
+    await family(session, actor)
+    id = await ask(session, actor)
+    monkeypatch.setattr(exports, "_make", lost)
+    monkeypatch.setattr(exports, "_fail", lost)
+    for _ in range(exports.ATTEMPTS):
+        await session.execute(text("DELETE FROM pgqueuer"))
+        await exports.resume(session)
+        await exports.resume(session)
+        assert await jobs(session) == 1
+        await session.commit()
+        with pytest.raises(ConnectionError):
+            await exports.make(id)
+    await exports.make(id)
+    row = await session.get_one(RegistryExport, id, populate_existing=True)
+    assert (row.status, row.problem) == (ExportStatus.FAILED, "given-up")
+    await session.execute(text("DELETE FROM pgqueuer"))
+    await exports.resume(session)
+    assert await jobs(session) == 0
+
+
+async def lost(*_: Any) -> None:
+    raise ConnectionError
+
+
+async def test_a_run_that_was_overtaken_keeps_no_second_file(
+    session: AsyncSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    actor = await worker(session, COUNTY)
+    await family(session, actor)
+    id = await ask(session, actor)
+    close, overtaken = workbook.Workbook.close, asyncio.get_running_loop()
+
+    def slowly(self: workbook.Workbook) -> None:
+        monkeypatch.setattr(workbook.Workbook, "close", close)
+        asyncio.run_coroutine_threadsafe(exports.make(id), overtaken).result(10)
+        close(self)
+
+    monkeypatch.setattr(workbook.Workbook, "close", slowly)
+    await exports.make(id)
+    assert await session.scalar(select(func.count()).select_from(StoredFile)) == 1
+    assert len(rows(await book(session, actor, id))) == 2
+
+
+@pytest.mark.parametrize("status", [one for one in HouseholdStatus if one is not HouseholdStatus.ACTIVE])
+async def test_households_without_people_to_list_are_refused(
+    session: AsyncSession, status: HouseholdStatus
+) -> None:
+    actor = await worker(session, COUNTY)
+    with pytest.raises(Invalid):
+        await ask(session, actor, HouseholdCriteria(kind="households", status=status))
+
+
+async def test_who_is_asked_for_by_phone_has_that_in_the_own_file(session: AsyncSession) -> None:
+    actor = await worker(session, COUNTY)
+    await family(session, actor)
+    await ask(session, actor, PeopleCriteria(phone="13900000001", category="five_guarantees"))
+    asked = select(AuditEvent.person_id).where(AuditEvent.action == "request")
+    wife = select(Person.id).where(Person.name == "王芳")
+    assert list(await session.scalars(asked)) == list(await session.scalars(wife))
+
+
+def test_what_a_killed_process_left_behind_is_deleted() -> None:
+    left = [Path(tempfile.mkdtemp(prefix=files.FOLDER)) for _ in range(2)]
+    for folder in left:
+        (folder / "rows").write_text("王芳", encoding="utf-8")
+    yesterday = time.time() - files.ABANDONED.total_seconds() - 1
+    os.utime(left[0], (yesterday, yesterday))
+    files.purge_folders()
+    assert [folder.exists() for folder in left] == [False, True]
+    (left[1] / "rows").unlink()
+    left[1].rmdir()
