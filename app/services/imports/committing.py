@@ -192,6 +192,8 @@ async def commit(batch_id: uuid.UUID) -> None:
         pass
     for households in (MADE, JOINED_BY_NOW):
         await _settle_types(batch_id, households)
+    async with begin() as db:
+        await statistics.request(db)
 
 
 async def _settle_types(batch_id: uuid.UUID, households: TextClause) -> None:
@@ -219,7 +221,6 @@ async def _step(batch_id: uuid.UUID) -> bool:
         if after == LAST:
             batch.status, batch.committed_at = ImportStatus.COMMITTED, clock.now()
             batch.counts, batch.rows_done = await counts(db, batch_id), batch.rows_total or 0
-            await statistics.request(db)
             return False
         worker = await db.get_one(StaffAccount, batch.committed_by)
         upto = await db.scalar(UPTO, {"batch": batch_id, "after": after, "size": CHUNK})

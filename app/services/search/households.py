@@ -23,7 +23,7 @@ KEY = (Household.region_code, Household.status, Household.id)
 class HouseholdCriteria(SharedCriteria):
     model_config = example(kind="households", status="active", family_type="elderly")
 
-    kind: Literal["households"]
+    kind: Literal["households"] = "households"
     number: Annotated[int, Field(ge=1, le=2**53)] | None = None
     status: HouseholdStatus | None = None
 
