@@ -114,7 +114,9 @@ UPDATE import_row r SET verdict = 'warning', categories = kept.categories, wrong
           LEFT JOIN category e ON e.code = n.category ->> 'code' AND e.valid_to IS NULL
            AND CASE n.category ->> 'holder' WHEN 'person' THEN e.person_id = r.person_id
                     ELSE e.household_id = coalesce(r.joins, r.household_id) END
-         WHERE {HERE} AND r.verdict {OPEN} AND r.categories <> '[]' GROUP BY r.line) kept
+         WHERE {HERE} AND r.verdict {OPEN} AND r.categories <> '[]'
+           AND (r.joins IS NOT NULL OR r.before IS NOT NULL)  -- who is new holds nothing yet
+         GROUP BY r.line) kept
  WHERE r.batch_id = :batch AND r.line = kept.line AND kept.there > 0""")
 CATEGORIES = text(f"""
 INSERT INTO category (id, code, person_id, household_id, grade, evidence_sealed, valid_from, verified_by)
