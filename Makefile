@@ -38,6 +38,8 @@ migration: install ## make migration m="why": a new migration from the models
 
 bench: install ## the performance goals, as ratios
 	$(BIN)/python -m bench.booking
+	$(BIN)/python -m bench.registry_import
+	$(BIN)/python -m bench.registry_reads
 
 lock: install ## renew both lock files
 	$(BIN)/python -m pip install --quiet uv
