@@ -102,6 +102,11 @@ def _belonged(row: Household, person: Any, day: Any) -> Any:
     )
 
 
+def _theirs(row: Household, members: Sequence[uuid.UUID], day: Any, *people: Any) -> Any:
+    """Of somebody who belonged to the household on that day. The members stand as values, for an index."""
+    return or_(*(and_(person.in_(members), _belonged(row, person, day)) for person in people))
+
+
 def _midnight(day: Any) -> Any:
     return func.timezone("Asia/Shanghai", cast(day, DateTime(timezone=False)))
 
@@ -134,22 +139,14 @@ def _categories(row: Household, members: Sequence[uuid.UUID]) -> Select[Any]:
 
 
 def _appointments(actor: Actor, row: Household, members: Sequence[uuid.UUID]) -> Select[Any]:
-    theirs = or_(
-        and_(
-            Appointment.person_id.in_(members),
-            _belonged(row, Appointment.person_id, _day(Appointment.starts_at)),
-        ),
-        and_(
-            Appointment.spouse_id.in_(members),
-            _belonged(row, Appointment.spouse_id, _day(Appointment.starts_at)),
-        ),
-    )
+    day = _day(Appointment.starts_at)
+    theirs = _theirs(row, members, day, Appointment.person_id, Appointment.spouse_id)
     return (
         select(
             *_columns(
                 at=Appointment.starts_at, key=func.concat("a", cast(Appointment.id, String)),
                 kind=literal("appointment_attended"), person_id=Appointment.person_id,
-                happened_on=_day(Appointment.starts_at), subject_zh=HealthcareService.zh,
+                happened_on=day, subject_zh=HealthcareService.zh,
                 subject_en=HealthcareService.en,
             )
         )
@@ -161,16 +158,14 @@ def _appointments(actor: Actor, row: Household, members: Sequence[uuid.UUID]) ->
 def _reports(actor: Actor, row: Household, members: Sequence[uuid.UUID]) -> Select[Any]:
     """That there is one, nothing of what is in it."""
     report = DiagnosticReport
-    theirs = or_(
-        and_(report.person_id.in_(members), _belonged(row, report.person_id, _day(report.issued_at))),
-        and_(report.spouse_id.in_(members), _belonged(row, report.spouse_id, _day(report.issued_at))),
-    )
+    day = _day(report.issued_at)
+    theirs = _theirs(row, members, day, report.person_id, report.spouse_id)
     return (
         select(
             *_columns(
                 at=report.issued_at, key=func.concat("r", cast(report.id, String)),
                 kind=literal("report_released"), person_id=report.person_id,
-                happened_on=_day(report.issued_at), subject_zh=HealthcareService.zh,
+                happened_on=day, subject_zh=HealthcareService.zh,
                 subject_en=HealthcareService.en,
             )
         )
@@ -180,14 +175,14 @@ def _reports(actor: Actor, row: Household, members: Sequence[uuid.UUID]) -> Sele
 
 
 def _follow_ups(actor: Actor, row: Household, members: Sequence[uuid.UUID]) -> Select[Any]:
-    task = FollowUp
+    task, day = FollowUp, _day(FollowUp.completed_at)
     return select(
         *_columns(
             at=task.completed_at, key=func.concat("f", cast(task.id, String)),
             kind=literal("follow_up_done"), person_id=task.person_id,
-            happened_on=_day(task.completed_at), note=cast(task.kind, Text),
+            happened_on=day, note=cast(task.kind, Text),
         )
     ).where(
-        _readable(actor, task), task.status == FollowUpStatus.DONE, task.person_id.in_(members),
-        _belonged(row, task.person_id, _day(task.completed_at)),
+        _readable(actor, task), task.status == FollowUpStatus.DONE,
+        _theirs(row, members, day, task.person_id),
     )  # fmt: skip

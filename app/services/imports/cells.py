@@ -70,7 +70,7 @@ def day(text: str) -> date:
     )
 
 
-_DIGITS15, _SCIENTIFIC = re.compile("[0-9]{15}"), re.compile(r"[0-9](\.[0-9]*)?E\+?[0-9]{2,3}")
+_SCIENTIFIC = re.compile(r"[0-9](\.[0-9]*)?E\+?[0-9]{2,3}")
 _RESIDENCE, _FOREIGN = (
     re.compile("8[123]0000[0-9]{11}[0-9X]"),
     re.compile("9[0-9]{16}[0-9X]|[A-Z]{3}[0-9]{12}"),
@@ -103,11 +103,6 @@ def document_kind_of(number: str) -> DocumentKind:
     if _FOREIGN.fullmatch(number):
         return DocumentKind.PERMANENT_RESIDENT
     return DocumentKind.RESIDENT_ID
-
-
-def is_first_generation(number: str) -> bool:
-    """15 digits: a resident number from before 1999."""
-    return _DIGITS15.fullmatch(number) is not None
 
 
 _PHONE = re.compile(r"1[3-9][0-9]{9}|\+[0-9]{6,15}")

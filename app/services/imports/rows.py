@@ -147,9 +147,8 @@ class _Reading:
         if number is None:
             return
         kind = row.document_kind or read.document_kind_of(number)
-        if kind is DocumentKind.RESIDENT_ID and read.is_first_generation(number):
-            seventeen = f"{number[:6]}19{number[6:]}"
-            number = seventeen + documents.check_character(seventeen)
+        if kind is DocumentKind.RESIDENT_ID and documents.FIFTEEN.fullmatch(number):
+            number = documents.upgrade(number)
             zh, en = "15 位号码已换算为 18 位，请核对", "15 digits were turned into 18: check them"
             row.note("document_number", "fifteen_digits", zh, en, fatal=False)
         try:
@@ -160,9 +159,8 @@ class _Reading:
         except documents.DocumentNotValid as problem:
             self._refuse_document(row, problem)
         else:
-            if document.birth_date and number.endswith(
-                "000"
-            ):  # one rounded number in eleven passes the check
+            # One rounded number in eleven passes the check.
+            if document.birth_date and number.endswith("000"):
                 zh, en = (
                     "末三位为 000，可能已被 Excel 改坏，请核对",
                     "it ends in 000, as if rounded by Excel: check it",
