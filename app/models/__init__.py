@@ -24,6 +24,7 @@ from app.models import (
     staff,
     stations,
     surveys,
+    waitlist,
 )
 
 __all__ = [
@@ -50,4 +51,5 @@ __all__ = [
     "staff",
     "stations",
     "surveys",
+    "waitlist",
 ]

@@ -25,14 +25,25 @@ class AppliesTo(StrEnum):
 
 
 class Cycle(StrEnum):
-    """How often one may have the service: 每孩次一次 once per child, or once a year."""
+    """How often one may have the service: 每孩次一次 once per child, once in `cycle_years`, or once at each date."""
 
     CHILD = "child"
     YEAR = "year"
+    EVENT = "event"
 
 
 class HealthcareService(Base):
+    """A service on offer with its terms of booking. `sensitive`: it yields health data, so the notices must be agreed
+    to. `sessions`: a course of so many dates, booked together. `no_show_limit` 0: there is none."""
+
     __tablename__ = "healthcare_service"
+    __table_args__ = (
+        CheckConstraint("sessions BETWEEN 1 AND 60", name="sessions"),
+        CheckConstraint("places_limit BETWEEN 1 AND 50", name="places_limit"),
+        CheckConstraint("cycle_years BETWEEN 1 AND 20", name="cycle_years"),
+        CheckConstraint("offer_hours BETWEEN 1 AND 720", name="offer_hours"),
+        CheckConstraint("least(cancel_hours, no_show_limit, no_show_days) >= 0", name="terms"),
+    )
 
     id: Mapped[uuid.UUID] = mapped_column(primary_key=True)
     code: Mapped[str] = mapped_column(unique=True)
@@ -45,6 +56,15 @@ class HealthcareService(Base):
     rule_code: Mapped[str]
     region_code: Mapped[str] = mapped_column(ForeignKey("region.code"))
     validity_months: Mapped[int]
+    sensitive: Mapped[bool] = mapped_column(server_default="true")
+    cycle_years: Mapped[int] = mapped_column(server_default="1")
+    sessions: Mapped[int] = mapped_column(server_default="1")
+    places_limit: Mapped[int] = mapped_column(server_default="1")
+    cancel_hours: Mapped[int] = mapped_column(server_default="0")
+    no_show_limit: Mapped[int] = mapped_column(server_default="0")
+    no_show_days: Mapped[int] = mapped_column(server_default="0")
+    offer_hours: Mapped[int] = mapped_column(server_default="24")
+    certificate: Mapped[bool] = mapped_column(server_default="false")
     active: Mapped[bool]
 
 
@@ -128,6 +148,10 @@ class Slot(Base):
     booked: Mapped[int] = mapped_column(server_default="0")
     opens_at: Mapped[datetime]
     status: Mapped[SlotStatus]
+    room_id: Mapped[uuid.UUID | None]
+    practitioner_id: Mapped[uuid.UUID | None]
+    schedule_id: Mapped[uuid.UUID | None]
+    version: Mapped[int] = mapped_column(server_default="1")
     created_at: Mapped[datetime]
 
 
@@ -162,17 +186,35 @@ class AppointmentStatus(StrEnum):
     ENTERED_IN_ERROR = "entered_in_error"
 
 
+class Origin(StrEnum):
+    """How an appointment came about: by oneself, offered from the waiting list or in place of a closed time, made by
+    those who give the service when somebody walked in, or made by a worker."""
+
+    RESIDENT = "resident"
+    WAITLIST = "waitlist"
+    CLOSURE = "closure"
+    WALK_IN = "walk_in"
+    STAFF = "staff"
+
+
 class Appointment(Base):
+    """`held`: a place kept for somebody until `hold_expires_at`, to accept or decline. `session` counts the dates of a
+    course, whose appointments share `course_id`."""
+
     __tablename__ = "appointment"
     __table_args__ = (
         Index(
-            "uq_appointment_subject_id_service_id_cycle_active",
+            "uq_appointment_subject_id_service_id_cycle_session_active",
             "subject_id",
             "service_id",
             "cycle",
+            "session",
             unique=True,
             postgresql_where=text("status IN ('held', 'booked', 'arrived', 'fulfilled')"),
         ),
+        CheckConstraint("places >= 1", name="places"),
+        CheckConstraint("status <> 'held' OR hold_expires_at IS NOT NULL", name="hold_ends"),
+        Index("ix_appointment_hold_expires_at", "hold_expires_at", postgresql_where=text("status = 'held'")),
         Index("ix_appointment_slot_id", "slot_id"),
         Index("ix_appointment_person_id", "person_id", "id"),
         Index("ix_appointment_spouse_id", "spouse_id", "id"),
@@ -190,18 +232,24 @@ class Appointment(Base):
     subject_id: Mapped[uuid.UUID]
     person_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("person.id"))
     spouse_id: Mapped[uuid.UUID | None] = mapped_column(ForeignKey("person.id"))
-    account_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("resident_account.id"))
+    # Nobody's where a worker or the hospital made it.
+    account_id: Mapped[uuid.UUID | None] = mapped_column(ForeignKey("resident_account.id"))
     region_code: Mapped[str]
     cycle: Mapped[str]
+    session: Mapped[int] = mapped_column(server_default="1")
+    course_id: Mapped[uuid.UUID | None]
+    places: Mapped[int] = mapped_column(server_default="1")
+    origin: Mapped[Origin] = mapped_column(server_default="resident")
     code: Mapped[str] = mapped_column(unique=True)
     starts_at: Mapped[datetime]
     ends_at: Mapped[datetime]
     status: Mapped[AppointmentStatus]
+    hold_expires_at: Mapped[datetime | None]
     created_at: Mapped[datetime]
 
 
 class AppointmentEvent(Base):
-    """Each step of an appointment, append-only."""
+    """Each step of an appointment, append-only. `slot_id` where the step moved it to another time."""
 
     __tablename__ = "appointment_event"
     __table_args__ = (Index("ix_appointment_event_appointment_id", "appointment_id", "id"),)
@@ -213,3 +261,4 @@ class AppointmentEvent(Base):
     actor_role: Mapped[str]
     actor_id: Mapped[uuid.UUID | None]
     reason: Mapped[str | None]
+    slot_id: Mapped[uuid.UUID | None]

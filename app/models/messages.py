@@ -1,14 +1,55 @@
-"""WeChat subscription messages: the consent credits, what is sent once, and the shared access token."""
+"""What residents are told: the inbox of each, and WeChat subscription messages with their consent credits, what is
+sent once, and the shared access token."""
 
 import uuid
 from datetime import datetime
 from enum import StrEnum
+from typing import Any
 
 from sqlalchemy import CheckConstraint, ForeignKey, Index, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.crypto import Sealed
 from app.db import Base
+
+
+class NoticeKind(StrEnum):
+    """What somebody is told. The texts are data (app/data/messages.json) and never say a result."""
+
+    APPOINTMENT_REMINDER = "appointment_reminder"
+    APPOINTMENT_CANCELLED = "appointment_cancelled"
+    APPOINTMENT_MOVED = "appointment_moved"
+    PLACE_OFFERED = "place_offered"
+    OFFER_EXPIRED = "offer_expired"
+    CLOSED_ANOTHER_OFFERED = "closed_another_offered"
+    CLOSED_NONE_FREE = "closed_none_free"
+    INVITATION = "invitation"
+    REPORT_RELEASED = "report_released"
+    REPORT_CHANGED = "report_changed"
+    CONTACT_REQUESTED = "contact_requested"
+    SUPPLY_READY = "supply_ready"
+    CERTIFICATE_READY = "certificate_ready"
+
+
+class InboxMessage(Base):
+    """One notice to one person. `values` fill the text: what, where, when; never a name, a result or a diagnosis.
+    `once` tells apart notices of one kind about one thing, each of which is told once."""
+
+    __tablename__ = "inbox_message"
+    __table_args__ = (
+        UniqueConstraint("person_id", "kind", "entity_id", "once"),
+        Index("ix_inbox_message_person_id", "person_id", "id"),
+    )
+
+    id: Mapped[uuid.UUID] = mapped_column(primary_key=True)
+    person_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("person.id"))
+    kind: Mapped[NoticeKind]
+    entity: Mapped[str]
+    entity_id: Mapped[uuid.UUID]
+    once: Mapped[str] = mapped_column(server_default="")
+    values: Mapped[dict[str, Any]] = mapped_column(server_default="{}")
+    created_at: Mapped[datetime]
+    read_at: Mapped[datetime | None]
 
 
 class MessageStatus(StrEnum):

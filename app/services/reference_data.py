@@ -95,8 +95,13 @@ async def load_rules(db: AsyncSession) -> None:
     await _add(db, RuleVersion, rows)
 
 
+def services() -> list[dict[str, Any]]:
+    """What an association offers, as written in app/data/services, one file each."""
+    return [read(f"services/{file.name}") for file in sorted((DATA / "services").glob("*.json"))]
+
+
 async def load_services(db: AsyncSession) -> None:
-    for service in read("services.json"):
+    for service in services():
         if await db.scalar(select(HealthcareService.id).where(HealthcareService.code == service["code"])):
             continue
         items = service.pop("items")

@@ -46,7 +46,7 @@ def _choices(field: FieldInfo) -> str:
 
 
 def services() -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = json.loads((ROOT / "app/data/services.json").read_text(encoding="utf-8"))
+    found: list[dict[str, Any]] = reference_data.services()
     return found
 
 

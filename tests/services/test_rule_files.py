@@ -16,7 +16,7 @@ FOLLOW_UP = [file for file in FILES if file.stem.startswith("follow_up_")]
 
 
 def items_of(service_code: str) -> dict[str, dict[str, Any]]:
-    (service,) = [one for one in reference_data.read("services.json") if one["code"] == service_code]
+    (service,) = [one for one in reference_data.services() if one["code"] == service_code]
     return {
         observation["code"]: {"applies_to": item["applies_to"], **observation}
         for item in service["items"]
@@ -50,7 +50,7 @@ def test_each_follow_up_rule_is_of_a_service_and_names_its_source(file: Path) ->
 def test_every_code_has_its_wording() -> None:
     codes = {
         code
-        for service in reference_data.read("services.json")
+        for service in reference_data.services()
         for item in service["items"]
         for observation in item["observations"]
         for code in observation.get("codes", [])

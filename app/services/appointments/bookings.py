@@ -63,7 +63,7 @@ class SlotClosed(Conflict):
     do_zh, do_en = "请选择其他时段", "Choose another slot"
 
 
-class AlreadyBooked(Conflict, constraint="uq_appointment_subject_id_service_id_cycle_active"):
+class AlreadyBooked(Conflict, constraint="uq_appointment_subject_id_service_id_cycle_session_active"):
     zh, en = (
         "您（或配偶）已预约或已享受过本次服务",
         "You or your spouse have this service booked or had it already",

@@ -1,0 +1,10 @@
+"""booking statements: nobody in two places at one time, places, courses"""
+
+revision = "0016"
+down_revision = "0015"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    pass

@@ -1,0 +1,10 @@
+"""catalogues, attachments and corrections of reports"""
+
+revision = "0018"
+down_revision = "0017"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    pass
