@@ -16,16 +16,19 @@ import io
 import platform
 import re
 import tempfile
+import threading
 import time
 import uuid
 from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from itertools import groupby, islice
 from multiprocessing import get_context
 from pathlib import Path
 
 import asyncpg
+import psutil
 from rich.console import Console
 from rich.table import Table
 
@@ -38,11 +41,13 @@ from app.models.staff import StaffAccount
 from app.services import documents, households, identity, imports
 from app.services.households.forms import Form
 from app.services.idempotency import Key
+from app.services.imports import reading
 from app.settings import settings
 from bench import stage
 from tests.factories import spreadsheets
 
 COUNTY, TOWN = "640104000000", "640104001000"
+SETTLED = 5  # seconds, until the code is loaded
 TABLES = ("household", "person", "membership", "couple", "category", "audit_event")
 
 
@@ -95,26 +100,50 @@ async def bring_in(url: str, path: Path) -> Ours:
             counts = (await session.get_one(ImportBatch, id)).counts
     finally:
         await engine.dispose()
-    peak = peak_memory()
-    return Ours(counts.get("ready", 0) + counts.get("warning", 0), checked - started, done - checked, peak)
+    return Ours(counts.get("ready", 0) + counts.get("warning", 0), checked - started, done - checked, 0)
 
 
-def peak_memory() -> int:
-    """Of this process alone: ru_maxrss would begin with that of the process which started it."""
-    found = re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())
-    assert found is not None
-    return int(found[1]) * 1024
+@contextmanager
+def peak_memory() -> Iterator[list[int]]:
+    """The most that this process and those which it began held at once, in bytes; what they share counts once."""
+    most, over = [0], threading.Event()
+
+    def look() -> None:
+        while not over.wait(0.2):
+            processes = [psutil.Process(), *psutil.Process().children(recursive=True)]
+            most[0] = max(most[0], sum(map(_memory, processes)))
+
+    looking = threading.Thread(target=look)
+    looking.start()
+    try:
+        yield most
+    finally:
+        over.set()
+        looking.join()
+
+
+def _memory(process: psutil.Process) -> int:
+    try:
+        found = re.search(r"Pss: +(\d+) kB", Path(f"/proc/{process.pid}/smaps_rollup").read_text())
+    except OSError:  # it has ended
+        return 0
+    return int(found[1]) * 1024 if found else 0
 
 
 def ours(url: str, path: Path) -> Ours:
-    """In a process of its own, so that the peak of its memory is that of this import."""
+    """In a process of its own, so that the peak of its memory is that of this import and of what it begins."""
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as alone:
         return alone.submit(_run, url, str(path)).result()
 
 
 def _run(url: str, path: str) -> Ours:
-    gc.freeze()  # as the job worker does
-    return asyncio.run(bring_in(url, Path(path)))
+    # As the job worker does when it starts.
+    reading.prepare()
+    gc.freeze()
+    time.sleep(SETTLED)
+    with peak_memory() as most:
+        run = asyncio.run(bring_in(url, Path(path)))
+    return replace(run, peak=most[0])
 
 
 async def copied(url: str) -> float:

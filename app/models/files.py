@@ -22,9 +22,7 @@ class StoredFile(Base):
     id: Mapped[uuid.UUID] = mapped_column(primary_key=True)
     name_sealed: Mapped[bytes]
     name = Sealed()
-    media_type: Mapped[str]
     size: Mapped[int]
-    sha256: Mapped[bytes]
     created_by: Mapped[uuid.UUID | None] = mapped_column(ForeignKey("staff_account.id"))
     created_at: Mapped[datetime]
     expires_at: Mapped[datetime]

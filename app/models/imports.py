@@ -84,6 +84,8 @@ class ImportRow(Base):
         Index("ix_import_row_household_id", "batch_id", "household_id", "line"),
         Index("ix_import_row_document_index", "document_index", "batch_id"),
         Index("ix_import_row_id", "id"),
+        # Of somebody new the two are the same: a first import writes nothing here.
+        Index("ix_import_row_person_id_known", "person_id", postgresql_where=text("person_id <> id")),
         Index("ix_import_row_verdict", "batch_id", "verdict", "line"),
     )
 

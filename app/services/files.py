@@ -4,7 +4,6 @@ A file has no rule of access of its own: callers have fetched the record that it
 
 import asyncio
 import contextlib
-import hashlib
 import itertools
 import shutil
 import tempfile
@@ -77,34 +76,26 @@ def purge_folders() -> None:
 
 
 async def store(
-    db: AsyncSession, actor: Actor, file: IO[bytes], *, id: uuid.UUID, name: str, media_type: str,
-    kept: timedelta = KEPT,
-) -> StoredFile:  # fmt: skip
+    db: AsyncSession, actor: Actor, file: IO[bytes], *, id: uuid.UUID, name: str, kept: timedelta = KEPT
+) -> StoredFile:
     """Keep a file, from its present place to its end. In the transaction of what it belongs to."""
-    row = StoredFile(id=id, media_type=media_type, size=0, sha256=b"", created_at=clock.now())
+    row = StoredFile(id=id, size=0, created_at=clock.now())
     row.name, row.expires_at = name, row.created_at + kept
     row.created_by = actor.id if actor.role in STAFF_ROLES else None
     db.add(row)
     await db.flush()  # the pieces refer to it
-    hashed = hashlib.sha256()
     for number in itertools.count():
         piece = await asyncio.to_thread(file.read, PIECE)
         if not piece:
             break
         row.size += len(piece)
-        sealed = await asyncio.to_thread(_sealed, hashed, piece, _place(id, number))
+        sealed = await asyncio.to_thread(partial(seal_bytes, piece, place=_place(id, number)))
         await db.execute(insert(StoredFileChunk).values(file_id=id, number=number, data_sealed=sealed))
-    row.sha256 = hashed.digest()
     return row
 
 
 def _place(id: uuid.UUID, number: int) -> str:
     return f"stored_file_chunk|data|{id}|{number}"
-
-
-def _sealed(hashed: "hashlib._Hash", piece: bytes, place: str) -> bytes:
-    hashed.update(piece)
-    return seal_bytes(piece, place=place)
 
 
 async def stream(db: AsyncSession, id: uuid.UUID) -> AsyncIterator[bytes]:

@@ -13,7 +13,7 @@ import xlsxwriter
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.services.imports import csv_lines, sheets, xlsx
+from app.services.imports import csv_lines, sheets, xlsx_package
 from app.services.imports.lines import LONGEST_CELL, MOST_COLUMNS, FileRefused, Line
 
 MAIN = 'xmlns="http://schemas.openxmlformats.org/spreadsheetml/2006/main"'
@@ -162,8 +162,8 @@ def test_a_member_that_inflates_without_end_is_refused() -> None:
 
 @pytest.mark.usefixtures("little_memory")
 def test_the_strings_and_the_styles_count_as_well(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(xlsx, "RATIO_COUNTS_FROM", 100_000)
-    monkeypatch.setattr(xlsx, "HIGHEST_RATIO", 20)
+    monkeypatch.setattr(xlsx_package, "RATIO_COUNTS_FROM", 100_000)
+    monkeypatch.setattr(xlsx_package, "HIGHEST_RATIO", 20)
     related = RELATED.replace(
         "</Relationships>", f'<Relationship Id="rId2" Type="{OFFICE}/%s" Target="x.xml"/></Relationships>'
     )
@@ -174,7 +174,7 @@ def test_the_strings_and_the_styles_count_as_well(monkeypatch: pytest.MonkeyPatc
 
 
 def test_the_total_is_bounded_however_well_it_is_packed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(xlsx, "MOST_INFLATED", 1000)
+    monkeypatch.setattr(xlsx_package, "MOST_INFLATED", 1000)
     assert "过大" in refused(package(GOOD + " " * 2000, method=zipfile.ZIP_STORED))
 
 

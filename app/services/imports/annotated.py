@@ -9,6 +9,7 @@ import xlsxwriter
 
 from app.services import files
 from app.services.imports.columns import Layout
+from app.services.imports.xlsx import EVERY_LINE, TO_CORRECT
 
 ADDED = ("原行号", "结果", "原因")
 
@@ -42,7 +43,7 @@ def _write(book: xlsxwriter.Workbook, layout: Layout, lines: Iterable[Judged], w
     kept = [place for place, heading in enumerate(layout.headings) if heading.strip() not in ADDED]
     headings = [layout.headings[place] for place in kept]
     correct, every = (
-        _Sheet(book.add_worksheet(name), kept, layout, text, marked) for name in ("需修改", "全部")
+        _Sheet(book.add_worksheet(name), kept, layout, text, marked) for name in (TO_CORRECT, EVERY_LINE)
     )
     for sheet in (correct, every):
         sheet.begin(watermark, headings, bold)

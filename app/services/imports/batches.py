@@ -58,9 +58,7 @@ async def upload(
 
 async def _receive(db: AsyncSession, actor: Actor, file: BinaryIO, *, key: Key, name: str) -> dict[str, Any]:
     if await idempotency.claim(db, actor, key):
-        stored = await files.store(
-            db, actor, file, id=new_id(), name=name, media_type="application/octet-stream"
-        )
+        stored = await files.store(db, actor, file, id=new_id(), name=name)
         batch = ImportBatch(
             id=key.id, region_code=actor.region_code, file_id=stored.id, status=ImportStatus.CHECKING,
             created_by=actor.account_id, created_at=clock.now(),

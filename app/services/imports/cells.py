@@ -8,7 +8,7 @@ from functools import lru_cache
 
 from app.models.households import DocumentKind, FamilyType, HukouType, Relation, Sex
 from app.services.imports.lines import NO_RESULT
-from app.services.imports.xlsx_sheet import as_date
+from app.services.imports.xlsx_sheet import DAYS_OF_1904, as_date
 
 EARLIEST_YEAR, LATEST_YEAR = 1890, 2200
 LONGEST_NAME, LONGEST_ADDRESS, LONGEST_NOTE, LONGEST_NUMBER = 100, 200, 1000, 30
@@ -50,9 +50,10 @@ _SERIAL = re.compile(r"[0-9]{5}(?:\.[0-9]{1,12})?")
 
 
 @lru_cache(maxsize=16384)
-def day(text: str) -> date:
+def day(text: str, offset: int = 0) -> date:
     """2001-5-1, 2001/05/01, 2001.5.1, 20010501, 2001年5月1日, or the number that Excel keeps; a time of day behind it
-    is left out. Two digits for a year are refused: 01 may be 1901."""
+    is left out. Two digits for a year are refused: 01 may be 1901. `offset`: what Excel's first day lies behind the
+    usual one."""
     text = plain(text).lstrip("'")
     if found := _PARTS.fullmatch(text) or _COMPACT.fullmatch(text):
         try:
@@ -62,12 +63,17 @@ def day(text: str) -> date:
         if EARLIEST_YEAR <= value.year <= LATEST_YEAR:
             return value
     elif _SERIAL.fullmatch(text):
-        return date.fromisoformat(as_date(text))
+        return date.fromisoformat(as_date(text, offset))
     raise NotReadable(
         "date",
         "日期写不清楚，请写成 2001-05-01（年份四位，要有日）",
         "write dates as 2001-05-01: year in full, with day",
     )
+
+
+def day_of_1904(text: str) -> date:
+    """In a workbook with the old calendar of Apple."""
+    return day(text, DAYS_OF_1904)
 
 
 _SCIENTIFIC = re.compile(r"[0-9](\.[0-9]*)?E\+?[0-9]{2,3}")

@@ -2,8 +2,10 @@
 
 import asyncio
 import uuid
-from collections.abc import AsyncIterator, Iterator
-from itertools import islice
+from collections.abc import AsyncGenerator, Generator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import aclosing
+from typing import Any
 
 from sqlalchemy import func, or_, select, text, update
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -16,17 +18,17 @@ from app.models.households import CategoryDefinition
 from app.models.imports import ImportBatch, ImportRow, ImportStatus
 from app.models.regions import Region
 from app.services import files
-from app.services.imports import registered, sheets
+from app.services.imports import reading, registered
 from app.services.imports.categories import category_names
-from app.services.imports.columns import find
 from app.services.imports.families import settle
+from app.services.imports.lines import FileRefused
 from app.services.imports.places import Regions
-from app.services.imports.row import Row
-from app.services.imports.rows import Known, read_rows
-from app.services.imports.staging import Staged, copy, stage
+from app.services.imports.rows import Known
+from app.services.imports.staging import copy
 from app.services.regions import TOWN
 
-CHUNK = 5000
+#: How many connections may write one batch.
+LANES = 2
 
 
 async def check(batch_id: uuid.UUID) -> None:
@@ -41,7 +43,7 @@ async def check(batch_id: uuid.UUID) -> None:
                 await step(db, batch_id)
             if step is _stage:
                 await analyse()
-    except sheets.FileRefused as refused:
+    except FileRefused as refused:
         async with begin() as db:
             batch = await db.get_one(ImportBatch, batch_id, with_for_update=True)
             if batch.status is ImportStatus.CHECKING:
@@ -56,17 +58,21 @@ async def analyse() -> None:
         await db.execute(text(f"ANALYZE import_row ({columns})"))
 
 
-async def unhurried(db: AsyncSession) -> None:
+async def unhurried(db: AsyncSession, *, lock_timeout: str = "1min") -> None:
     """The limits of a request do not fit a million rows."""
-    await db.execute(text("SET LOCAL statement_timeout = '60min'"))
-    await db.execute(text("SET LOCAL lock_timeout = '1min'"))
-    await db.execute(text("SET LOCAL idle_in_transaction_session_timeout = '10min'"))
+    await db.execute(
+        text(f"""
+SELECT set_config('statement_timeout', '60min', true), set_config('lock_timeout', '{lock_timeout}', true),
+       set_config('idle_in_transaction_session_timeout', '10min', true)""")
+    )
 
 
-async def alone(db: AsyncSession, batch_id: uuid.UUID) -> bool:
-    """Until this transaction ends nobody else works on the batch; False: somebody does."""
+async def alone(db: AsyncSession, batch_id: uuid.UUID, lane: int | None = None) -> bool:
+    """Until this transaction ends nobody else works on the batch, or in this lane of it; False: somebody does."""
     key = batch_id.int & ((1 << 63) - 1)
-    return bool(await db.scalar(select(func.pg_try_advisory_xact_lock(key))))
+    lanes = range(LANES) if lane is None else (lane,)
+    held = [func.pg_try_advisory_xact_lock(key ^ lane) for lane in lanes]
+    return all((await db.execute(select(*held))).one())
 
 
 async def _stage(db: AsyncSession, batch_id: uuid.UUID) -> None:
@@ -77,24 +83,39 @@ async def _stage(db: AsyncSession, batch_id: uuid.UUID) -> None:
     known = await surroundings(db, batch.region_code)
     total = 0
     with await files.open(db, batch.file_id) as file:
-        lines = sheets.read(file, stored.name)
-        layout = await asyncio.to_thread(find, lines)
-        async for rows in _staged(batch_id, read_rows(lines, layout, known)):
-            await registered.judge(db, batch_id, rows, batch.region_code)
-            await copy(db, rows)
-            total += len(rows)
-            await _progress(batch_id, total)
+        async with aclosing(_ahead(reading.read(file, stored.name, known, batch_id))) as parts:
+            warnings = await anext(parts)
+            async for rows in parts:
+                await registered.judge(db, rows, batch.region_code)
+                await copy(db, rows)
+                total += len(rows)
+                await _progress(batch_id, total)
     if not total:
-        raise sheets.FileRefused.because("表中没有数据行", "there are no rows below the headings")
-    left_out = [{"zh": zh, "en": en} for zh, en in layout.warnings]
+        raise FileRefused.because("表中没有数据行", "there are no rows below the headings")
+    left_out = [{"zh": zh, "en": en} for zh, en in warnings]
     staged = update(ImportBatch).where(ImportBatch.id == batch_id)
     await db.execute(staged.values(rows_total=total, problem=left_out, attempts=0))
+
+
+async def _ahead(parts: Generator[Any, None, None]) -> AsyncGenerator[Any]:
+    """While the database works on one, a thread sees to the next."""
+    loop = asyncio.get_running_loop()
+    with ThreadPoolExecutor(1) as reader:
+        coming = loop.run_in_executor(reader, next, parts, None)
+        try:
+            while (part := await coming) is not None:
+                coming = loop.run_in_executor(reader, next, parts, None)
+                yield part
+        finally:
+            coming.cancel()
+            reader.submit(parts.close)
 
 
 async def _settle(db: AsyncSession, batch_id: uuid.UUID) -> None:
     batch = await db.get_one(ImportBatch, batch_id)
     if batch.status is not ImportStatus.CHECKING or batch.rows_total is None:
         return
+    await db.execute(text("SET LOCAL work_mem = '64MB'"))
     await settle(db, batch_id)
     batch.status, batch.checked_at, batch.attempts = ImportStatus.CHECKED, clock.now(), 0
     batch.rows_done, batch.counts = batch.rows_total, await counts(db, batch_id)
@@ -110,34 +131,6 @@ async def surroundings(db: AsyncSession, region_code: str) -> Known:
     categories = category_names((row.code, row.zh, row.holder) for row in definitions)
     regions = await asyncio.to_thread(Regions, divisions)
     return Known(regions, region_bounds(region_code), categories)
-
-
-async def _staged(batch_id: uuid.UUID, lines: Iterator[Row]) -> AsyncIterator[list[Staged]]:
-    """Chunk by chunk. While the database works on one, a thread reads and seals the next."""
-
-    def following() -> list[Staged]:
-        return list(_sparing(batch_id, islice(lines, CHUNK)))
-
-    coming = asyncio.ensure_future(asyncio.to_thread(following))
-    try:
-        while rows := await coming:
-            coming = asyncio.ensure_future(asyncio.to_thread(following))
-            yield rows
-    finally:
-        await asyncio.gather(
-            coming, return_exceptions=True
-        )  # the thread reads the file, which is closed next
-
-
-def _sparing(batch_id: uuid.UUID, lines: Iterator[Row]) -> Iterator[Staged]:
-    """The address is sealed once for the lines of a household that follow each other."""
-    last = None
-    for row in lines:
-        if row.household == last:
-            row.address = None
-        elif row.address:
-            last = row.household
-        yield stage(batch_id, row)
 
 
 async def _progress(batch_id: uuid.UUID, done: int) -> None:

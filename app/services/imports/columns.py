@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import islice
 
-from app.services.imports.lines import NOTICED, FileRefused, Line
+from app.services.imports.lines import NOTICED, About, FileRefused, Line
 
 # Titles and dates may stand above the headings.
 HEADINGS_WITHIN = 10
@@ -97,6 +97,13 @@ COLUMNS = (
     Column("evidence", "证明材料", "证明 类别证明 证件依据 证明文件", "独生子女父母光荣证", "类别的依据"),
 )  # fmt: skip
 BY_KEY = {column.key: column for column in COLUMNS}
+# Lists of other systems have columns for the divisions above, here the widest first: they tell which 塔桥村 is meant.
+ABOVE = {
+    "province": "省 省份 省级 所在省 省/自治区/直辖市 省自治区直辖市",
+    "city": "市 地市 市级 所在市 地级市 设区市 市州 地市级 市/州",
+    "county": "县 区 县级 所在县 区县 县区 区/县 县/区 县市区 所在县区 所在区县",
+    "town": "乡镇 镇 乡 街道 镇街 乡镇街道 街道乡镇 街镇 所在乡镇 乡镇名称 乡镇/街道 街道/乡镇 镇/街道",
+}
 
 # Columns of ours and of every list that mean nothing to an import.
 _IGNORED = frozenset(
@@ -113,6 +120,7 @@ def _squeezed(heading: str) -> str:
 _BY_HEADING = {
     _squeezed(heading): column.key for column in COLUMNS for heading in (column.zh, *column.synonyms.split())
 }
+_BY_HEADING |= {_squeezed(heading): key for key, headings in ABOVE.items() for heading in headings.split()}
 
 
 def is_heading(text: str) -> bool:
@@ -122,60 +130,73 @@ def is_heading(text: str) -> bool:
 @dataclass(frozen=True, slots=True)
 class Layout:
     """Which cell of a line is which column; `headings` as uploaded, for the annotated workbook; `warnings` about the
-    file as a whole (zh, en)."""
+    file as a whole (zh, en); `date1904` as in About."""
 
     headings: list[str]
     places: dict[str, int]  # column key → position
     line: int  # of the headings
     warnings: list[tuple[str, str]] = field(default_factory=list)
+    date1904: bool = False
+
+
+def known_keys(cells: list[str]) -> set[str]:
+    """The columns that the cells of a line name, or none where they are too few to be headings. The form above a list
+    (省：宁夏　市：银川) has none."""
+    keys = {_BY_HEADING.get(_squeezed(cell), "") for cell in cells} & BY_KEY.keys()
+    return keys if len(keys) >= ENOUGH_TO_BE_HEADINGS else set()
+
+
+def lacking(keys: set[str]) -> list[Column]:
+    return [column for column in COLUMNS if column.needed and column.key not in keys]
 
 
 def find(lines: Iterator[Line]) -> Layout:
     """The headings, within the first ten lines: a title may stand above them. FileRefused where needed ones are missing
     or one appears twice."""
-    nearest: list[str] = []
+    about = About()
     noticed: list[str] = []
     for line in islice(lines, HEADINGS_WITHIN):
+        about = line.about or about
         noticed += line.warnings
-        known = [key for heading in line.cells if (key := _BY_HEADING.get(_squeezed(heading)))]
-        if len(set(known)) >= ENOUGH_TO_BE_HEADINGS:
-            return _layout(line, known, noticed)
-        nearest = max(nearest, known, key=len)
-    raise _missing(nearest, noticed)
+        if keys := known_keys(line.cells):
+            return _layout(line, keys, about, noticed)
+    raise _missing(set(), about)
 
 
-def _layout(line: Line, known: list[str], noticed: list[str]) -> Layout:
-    twice = [cell.strip() for cell in line.cells if known.count(_BY_HEADING.get(_squeezed(cell), "")) > 1]
-    if twice:
+def _layout(line: Line, keys: set[str], about: About, noticed: list[str]) -> Layout:
+    named = [_BY_HEADING.get(_squeezed(cell), "") for cell in line.cells]
+    twice = {key for key in named if named.count(key) > 1}
+    if twice & keys:
+        names = [cell.strip() for cell, key in zip(line.cells, named, strict=True) if key in twice & keys]
         raise FileRefused.because(
-            f"表头重复：{'、'.join(twice)} 是同一项内容，请只保留一列，其余各列请删去",
-            f"columns of one meaning: {', '.join(twice)}: keep one of them and remove the others",
+            f"表头重复：{'、'.join(names)} 是同一项内容，请只保留一列，其余各列请删去",
+            f"columns of one meaning: {', '.join(names)}: keep one of them and remove the others",
         )
-    if any(column.needed and column.key not in known for column in COLUMNS):
-        raise _missing(known, noticed)
-    places = {
-        key: place for place, cell in enumerate(line.cells) if (key := _BY_HEADING.get(_squeezed(cell)))
-    }
-    warnings = [NOTICED[key] for key in dict.fromkeys(noticed) if key in NOTICED and key != "formula"]
-    return Layout(line.cells, places, line.number, warnings + _not_taken(line.cells))
+    if lacking(keys):
+        raise _missing(keys, about)
+    # Two columns 乡镇 are of two places, and nobody knows which is which.
+    places = {key: place for place, key in enumerate(named) if key and key not in twice}
+    warnings = [NOTICED[key] for key in dict.fromkeys(noticed) if key != "formula"]
+    left_out = _not_taken(line.cells, frozenset(places.values()))
+    return Layout(line.cells, places, line.number, [*about.remarks, *warnings, *left_out], about.date1904)
 
 
-def _missing(known: list[str], noticed: list[str]) -> FileRefused:
-    names = "、".join(column.zh for column in COLUMNS if column.needed and column.key not in known)
+def _missing(keys: set[str], about: About) -> FileRefused:
+    names = "、".join(column.zh for column in lacking(keys))
     zh = f"没有找到表头：{names}；请使用模板的表头，放在前 10 行内的同一行，不要合并单元格"
     en = f"headings not found: {names}; use those of the template, in one of the first 10 lines, not merged"
-    if "other_sheets" in noticed:
-        zh += "；只读取第一个工作表，名册在其他工作表的，请移到最前"
-        en += "; only the first sheet is read: move the list to the front"
-    return FileRefused.because(zh, en)
+    return FileRefused.because(
+        "；".join([zh, *(remark for remark, _ in about.remarks)]),
+        "; ".join([en, *(remark for _, remark in about.remarks)]),
+    )
 
 
-def _not_taken(headings: list[str]) -> list[tuple[str, str]]:
+def _not_taken(headings: list[str], taken: frozenset[int]) -> list[tuple[str, str]]:
     """A column that is silently left out would be missed too late."""
     unknown = [
         heading.strip()[:20]
-        for heading in headings
-        if (name := _squeezed(heading)) and name not in _BY_HEADING and name not in _IGNORED
+        for place, heading in enumerate(headings)
+        if place not in taken and (name := _squeezed(heading)) and name not in _IGNORED
     ]
     if not unknown:
         return []

@@ -1,217 +1,71 @@
 """From staging into the registry: chunks of whole households, each in one transaction that also says how far it is."""
-# ruff: noqa: S608  put together from constants of ours
 
+import asyncio
+import logging
 import uuid
+from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import CursorResult, TextClause, text
+from sqlalchemy import CursorResult, Executable
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app import clock
 from app.db import begin
-from app.errors import Unavailable
 from app.models.imports import ImportBatch, ImportStatus
 from app.models.staff import StaffAccount
 from app.services.households import family_types
-from app.services.imports.checking import alone, analyse, counts, unhurried
-from app.services.imports.families import FIRST, HEAD_THERE, HELD, HERE, LAST, OPEN, refused, said
+from app.services.imports import statements as sql
+from app.services.imports.checking import LANES, alone, analyse, counts, unhurried
+from app.services.imports.families import FIRST, LAST
 from app.services.search import statistics
 
+log = logging.getLogger("nuanxin.imports")
 CHUNK = 4000
 TRIES = 5
-GOING_IN = f"FROM import_row r WHERE {HERE} AND r.verdict {OPEN}"
-
-UPTO = text(f"""
-SELECT r.household_id FROM import_row r
- WHERE r.batch_id = :batch AND r.household_id > :after AND r.verdict {OPEN}
- ORDER BY r.household_id OFFSET :size LIMIT 1""")
-EXPECTED = text(f"""
-SELECT count(*) FILTER (WHERE r.before IS NULL) AS people, count(r.before) AS linked,
-       count(DISTINCT r.household_id) FILTER (WHERE r.joins IS NULL) AS households,
-       count(r.partner_id) AS couples, count(*) FILTER (WHERE r.categories <> '[]') AS categories,
-       count(DISTINCT r.joins) AS joined {GOING_IN}""")
-# A household that is joined stays as it is until this transaction ends.
-JOINED = text(f"""
-SELECT h.id FROM household h
- WHERE h.status = 'active'
-   AND (h.id, h.region_code) IN (SELECT r.joins, r.region_code {GOING_IN} AND r.joins IS NOT NULL)
- ORDER BY h.id FOR SHARE""")
-# In one order, as others lock people.
-KNOWN = text(f"""
-SELECT p.id FROM person p WHERE p.id IN (SELECT r.person_id {GOING_IN} AND r.before IS NOT NULL)
- ORDER BY p.id FOR NO KEY UPDATE""")
-HOUSEHOLDS = text(f"""
-INSERT INTO household (id, region_code, local_number, status, address_sealed, verified_at, verified_by,
-                       import_batch_id, created_at)
-SELECT f.household_id, f.region_code, f.local_number, 'active', f.address_sealed, :now, :worker, :batch,
-       :now
-  FROM (SELECT r.household_id, min(r.region_code) FILTER (WHERE r.verdict {OPEN}) AS region_code,
-               min(r.local_number) AS local_number,
-               (array_agg(r.address_sealed ORDER BY r.line) FILTER (WHERE r.address_sealed IS NOT NULL))[1]
-                   AS address_sealed
-          FROM import_row r WHERE {HERE} GROUP BY r.household_id
-        HAVING bool_or(r.verdict {OPEN} AND r.joins IS NULL)) f
-  JOIN region g ON g.code = f.region_code AND g.valid_to IS NULL
- ORDER BY f.region_code, f.local_number, f.household_id
-    ON CONFLICT (region_code, local_number) WHERE local_number IS NOT NULL AND status = 'active' DO NOTHING""")
-# In one order, so that two imports of the same people cannot wait for each other.
-PEOPLE = text(f"""
-INSERT INTO person (id, region_code, name, pinyin, initials, sex, birth_date, document_kind, document_number_sealed,
-                    document_index, phone_sealed, phone_index, hukou_region_code, hukou_type, resident_since,
-                    import_batch_id, created_at)
-SELECT r.id, r.region_code, r.name, r.pinyin, r.initials, r.sex, r.birth_date, r.document_kind,
-       r.document_number_sealed, r.document_index, r.phone_sealed, r.phone_index, r.hukou_region_code, r.hukou_type,
-       r.resident_since, :batch, :now {GOING_IN} AND r.before IS NULL
- ORDER BY r.document_index ON CONFLICT (document_index) DO NOTHING""")
-LINKED = text(f"""
-UPDATE person p
-   SET region_code = r.region_code, sex = r.sex, birth_date = r.birth_date,
-       hukou_region_code = coalesce(r.hukou_region_code, p.hukou_region_code),
-       hukou_type = coalesce(r.hukou_type, p.hukou_type),
-       resident_since = coalesce(r.resident_since, p.resident_since),
-       phone_sealed = coalesce(r.phone_sealed, p.phone_sealed), phone_index = coalesce(r.phone_index, p.phone_index),
-       import_batch_id = :batch, version = p.version + 1
-  {GOING_IN} AND r.before IS NOT NULL AND p.id = r.person_id
-   AND p.version = CAST(r.before ->> 'version' AS bigint)
-   AND NOT EXISTS (SELECT FROM membership m WHERE m.person_id = p.id AND m.valid_to IS NULL)""")
-MEMBERSHIPS = text(f"""
-INSERT INTO membership (id, household_id, person_id, relation, valid_from)
-SELECT r.id, coalesce(r.joins, r.household_id), r.person_id, r.relation, :today {GOING_IN}""")
-COUPLES = text(f"""
-INSERT INTO couple (id, wife_id, husband_id, plans_pregnancy, valid_from)
-SELECT r.id, CASE r.sex WHEN 'female' THEN r.person_id ELSE r.partner_id END,
-       CASE r.sex WHEN 'female' THEN r.partner_id ELSE r.person_id END, r.plans_pregnancy, r.married_since
-  {GOING_IN} AND r.partner_id IS NOT NULL
-   AND EXISTS (SELECT FROM membership m WHERE m.person_id = r.partner_id AND m.valid_to IS NULL
-                  AND m.household_id = coalesce(r.joins, r.household_id))
-    ON CONFLICT DO NOTHING""")
-# Somebody is married by now, or the other of the two did not come in.
-UNMARRIED = text(f"""
-UPDATE import_row r SET verdict = 'warning', partner_id = NULL, wrong = r.wrong || {
-    said(
-        "married_since",
-        "marriage_not_registered",
-        "夫妻关系未能登记，请随后补充",
-        "not registered as a couple: add it afterwards",
-        fatal=False,
-    )
-}
- WHERE {HERE} AND r.verdict {OPEN} AND r.partner_id IS NOT NULL
-   AND NOT EXISTS (SELECT FROM couple c WHERE c.id = r.id)""")
-CATEGORY_THERE = text(f"""
-UPDATE import_row r SET verdict = 'warning', categories = kept.categories, wrong = r.wrong || {
-    said(
-        "categories",
-        "category_there",
-        "已登记同一类别，本行的类别未重复登记",
-        "registered with this category already: not a second time",
-        fatal=False,
-    )
-}
-  FROM (SELECT r.line, count(e.id) AS there,
-               coalesce(jsonb_agg(n.category) FILTER (WHERE e.id IS NULL), '[]') AS categories
-          FROM import_row r CROSS JOIN LATERAL jsonb_array_elements(r.categories) AS n(category)
-          LEFT JOIN category e ON e.code = n.category ->> 'code' AND e.valid_to IS NULL
-           AND CASE n.category ->> 'holder' WHEN 'person' THEN e.person_id = r.person_id
-                    ELSE e.household_id = coalesce(r.joins, r.household_id) END
-         WHERE {HERE} AND r.verdict {OPEN} AND r.categories <> '[]'
-           AND (r.joins IS NOT NULL OR r.before IS NOT NULL)  -- who is new holds nothing yet
-         GROUP BY r.line) kept
- WHERE r.batch_id = :batch AND r.line = kept.line AND kept.there > 0""")
-CATEGORIES = text(f"""
-INSERT INTO category (id, code, person_id, household_id, grade, evidence_sealed, valid_from, verified_by)
-SELECT DISTINCT ON (c.code, c.person_id, c.household_id)
-       c.id, c.code, c.person_id, c.household_id, c.grade, decode(c.evidence, 'hex'), c.since, :worker
-  FROM (SELECT r.line, n.*, CASE n.holder WHEN 'person' THEN r.person_id END AS person_id,
-               CASE n.holder WHEN 'household' THEN coalesce(r.joins, r.household_id) END AS household_id
-          FROM import_row r, jsonb_to_recordset(r.categories)
-               AS n(id uuid, code text, holder text, grade bigint, since date, evidence text)
-         WHERE {HERE} AND r.verdict {OPEN} AND r.categories <> '[]') c
- WHERE NOT EXISTS (SELECT FROM category e WHERE e.code = c.code AND e.valid_to IS NULL
-                      AND (e.person_id = c.person_id OR e.household_id = c.household_id))
- ORDER BY c.code, c.person_id, c.household_id, c.line""")
-TRACES = text(f"""
-INSERT INTO audit_event (at, actor_role, actor_id, action, entity, entity_id, person_id, request_id)
-SELECT :now, :role, :worker, 'import', 'household', coalesce(r.joins, r.household_id), r.person_id, :request
-  {GOING_IN}""")
-JOINED_BY_NOW = text(f"""
-SELECT DISTINCT r.joins FROM import_row r
- WHERE r.batch_id = :batch AND r.joins > :after AND r.verdict {OPEN} ORDER BY r.joins LIMIT :size""")
-MADE = text(f"""
-SELECT DISTINCT r.household_id FROM import_row r JOIN household h ON h.id = r.household_id AND h.family_type IS NULL
- WHERE r.batch_id = :batch AND r.household_id > :after AND r.verdict {OPEN} AND r.joins IS NULL
- ORDER BY r.household_id LIMIT :size""")
-ADVANCED = text("""
-UPDATE import_batch SET committed_through = :upto, rows_done = rows_done + :rows, attempts = 0 WHERE id = :batch""")
-
-# What has become of the registry since the dry run: only looked for when a count does not come out.
-RECHECK = tuple(
-    text(statement)
-    for statement in (
-        f"""
-UPDATE import_row r SET joins = h.id FROM household h
- WHERE {HERE} AND r.verdict {OPEN} AND r.joins IS NULL AND h.region_code = r.region_code
-   AND h.local_number = r.local_number AND h.status = 'active'""",
-        f"""
-UPDATE import_row r
-   {refused("local_number", "household_changed", "该户在检查之后有变动，请重新上传本行",
-            "the household has changed since the check: upload this line again")}
- WHERE {HERE} AND r.verdict {OPEN} AND r.joins IS NOT NULL AND NOT EXISTS (
-           SELECT FROM household h WHERE h.id = r.joins AND h.status = 'active' AND h.region_code = r.region_code)""",
-        f"""
-UPDATE import_row r
-   {refused("region_code", "region_ended", "该行政区划已变更", "this division is no longer current")}
- WHERE {HERE} AND r.verdict {OPEN} AND NOT EXISTS (
-           SELECT FROM region g WHERE g.code = r.region_code AND g.valid_to IS NULL)""",
-        f"""
-UPDATE import_row r
-   {refused("document_number", "registered_since", "该证件在检查之后已登记，请重新上传本行",
-            "this document was registered after the check: upload this line again")}
- WHERE {HERE} AND r.verdict {OPEN} AND CASE WHEN r.before IS NULL
-       THEN EXISTS (SELECT FROM person p WHERE p.document_index = r.document_index)
-       ELSE NOT EXISTS (SELECT FROM person p WHERE p.id = r.person_id
-                           AND p.version = CAST(r.before ->> 'version' AS bigint))
-         OR EXISTS (SELECT FROM membership m WHERE m.person_id = r.person_id AND m.valid_to IS NULL) END""",
-        f"""
-UPDATE import_row r
-   {refused("document_number", "document_twice", "与第 %s 行是同一人", "the same person as in line %s", "f.line")}
-  FROM (SELECT r.person_id, min(r.line) AS line {GOING_IN} GROUP BY r.person_id HAVING count(*) > 1) f
- WHERE {HERE} AND r.verdict {OPEN} AND r.person_id = f.person_id AND r.line > f.line""",
-        HEAD_THERE,
-        HELD,
-    )
-)  # fmt: skip
+#: From how many lines on two connections are worth their while.
+SIDE_BY_SIDE_FROM = 10_000
+MOST_HINDRANCES = 3
+#: What PostgreSQL says of values and constraints; all else (a lost connection, a full disk) is no fault of a household.
+ITS_OWN_FAULT = ("22", "23", "P0")
 
 
 class Changed(Exception):
     """The registry is no longer what the dry run saw."""
 
 
+class Hindered(Exception):
+    """A chunk that must wait until it is alone."""
+
+
 async def commit(batch_id: uuid.UUID) -> None:
-    """Go on from where the last worker came to, until nothing is left; who finds another at it leaves it."""
+    """Go on from where the last worker came to, until nothing is left; who finds another at it leaves it. A chunk in
+    which something stands in the way goes in alone, and then again two at a time, unless that happens often."""
     await analyse()
+    hindrances = 0
     while await _step(batch_id):
-        pass
-    for households in (MADE, JOINED_BY_NOW):
-        await _settle_types(batch_id, households)
+        if hindrances < MOST_HINDRANCES:
+            hindrances += not await _side_by_side(batch_id)
+    await _settle_types(batch_id)
     async with begin() as db:
         await statistics.request(db)
 
 
-async def _settle_types(batch_id: uuid.UUID, households: TextClause) -> None:
-    """The rule decides of which type the families are, whatever the list says; what a crash leaves, the nightly
-    job does."""
+async def _settle_types(batch_id: uuid.UUID) -> None:
+    """Of the households that were joined; what a crash leaves, the nightly job does. In transactions of their own:
+    who joins holds a household with others, which cannot be turned into holding it alone."""
     last: uuid.UUID | None = FIRST
     while last is not None:
         async with begin() as db:
             await unhurried(db)
-            ids = list(await db.scalars(households, {"batch": batch_id, "after": last, "size": CHUNK}))
+            given = {"batch": batch_id, "after": last, "size": CHUNK}
+            ids = list(await db.scalars(sql.JOINED_BY_NOW, given))
             await family_types.settle(db, ids)
             last = ids[-1] if ids else None
 
 
 async def _step(batch_id: uuid.UUID) -> bool:
-    """One chunk; False when there is no more to do."""
+    """One chunk alone; False when there is no more to do."""
     async with begin() as db:
         await unhurried(db)
         if not await alone(db, batch_id):
@@ -224,54 +78,131 @@ async def _step(batch_id: uuid.UUID) -> bool:
             batch.status, batch.committed_at = ImportStatus.COMMITTED, clock.now()
             batch.counts, batch.rows_done = await counts(db, batch_id), batch.rows_total or 0
             return False
-        worker = await db.get_one(StaffAccount, batch.committed_by)
-        upto = await db.scalar(UPTO, {"batch": batch_id, "after": after, "size": CHUNK})
-        given = {
-            "batch": batch_id, "after": after, "upto": upto or LAST, "now": clock.now(), "today": clock.today(),
-            "worker": worker.id, "role": worker.role.value, "request": str(batch_id),
-        }  # fmt: skip
-        await _bring_in(db, given)
+        given = await _given(db, batch, after)
+        await _advance(db, given, await _bring_in(db, given))
         return True
 
 
-async def _bring_in(db: AsyncSession, given: dict[str, Any]) -> None:
+async def _given(db: AsyncSession, batch: ImportBatch, after: uuid.UUID) -> dict[str, Any]:
+    """The next chunk: up to which household."""
+    worker = await db.get_one(StaffAccount, batch.committed_by)
+    upto = await db.scalar(sql.UPTO, {"batch": batch.id, "after": after, "size": CHUNK})
+    return {
+        "batch": batch.id, "after": after, "upto": upto or LAST, "now": clock.now(), "today": clock.today(),
+        "worker": worker.id, "role": worker.role.value, "request": str(batch.id), "first": FIRST,
+    }  # fmt: skip
+
+
+async def _advance(db: AsyncSession, given: dict[str, Any], rows: int) -> None:
+    if await _count(db, sql.ADVANCED, given | {"rows": rows}) != 1:
+        raise Hindered
+
+
+@dataclass
+class _Queue:
+    """Where the next chunk begins, and when the one before it is in."""
+
+    after: uuid.UUID
+    before: asyncio.Event
+    turn: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+
+async def _side_by_side(batch_id: uuid.UUID) -> bool:
+    """Chunk after chunk on two connections: while one is written the next one is too, but none is committed before the
+    one ahead of it, so that a crash leaves no gap. False: one did not go in smoothly; nothing of it, nor of what was
+    behind it, remains."""
+    async with begin() as db:
+        batch = await db.get_one(ImportBatch, batch_id)
+    if batch.status is not ImportStatus.COMMITTING or (batch.rows_total or 0) < SIDE_BY_SIDE_FROM:
+        return True
+    queue = _Queue(batch.committed_through or FIRST, asyncio.Event())
+    queue.before.set()
+    smooth = True
+    try:
+        async with asyncio.TaskGroup() as lanes:
+            for lane in range(LANES):
+                lanes.create_task(_lane(batch_id, lane, queue))
+    except* (Changed, Hindered, DBAPIError) as hindrance:
+        smooth = False
+        why = {"batch": str(batch_id), "why": [type(error).__name__ for error in hindrance.exceptions]}
+        log.info("an import goes on alone", extra={"fields": why})
+    return smooth
+
+
+async def _lane(batch_id: uuid.UUID, lane: int, queue: _Queue) -> None:
+    while queue.after != LAST:
+        async with begin() as db:
+            await unhurried(db, lock_timeout="5s")  # the other lane may wait for whom we wait for
+            if not await alone(db, batch_id, lane):
+                raise Hindered
+            batch = await db.get_one(ImportBatch, batch_id)
+            async with queue.turn:
+                if queue.after == LAST:
+                    return
+                given = await _given(db, batch, queue.after)
+                before, mine = queue.before, asyncio.Event()
+                queue.after, queue.before = given["upto"], mine
+            rows = await _insert(db, given)
+            await before.wait()
+            await _advance(db, given, rows)
+        mine.set()
+
+
+async def _bring_in(db: AsyncSession, given: dict[str, Any]) -> int:
+    """How many rows went in. What the registry has become since the dry run is told to the lines. A household that
+    the database refuses is found by halving, and refused; the others go in."""
     for _ in range(TRIES):
         try:
             async with db.begin_nested():
-                rows = await _insert(db, given)
+                return await _insert(db, given)
         except Changed:
-            for statement in RECHECK:
+            for statement in sql.RECHECK:
                 await db.execute(statement, given)
-        else:
-            await db.execute(ADVANCED, given | {"rows": rows})
-            return
-    raise Unavailable
+        except DBAPIError as error:
+            if not str(getattr(error.orig, "sqlstate", "")).startswith(ITS_OWN_FAULT):
+                raise
+            break
+    return await _halve(db, given)
+
+
+async def _halve(db: AsyncSession, given: dict[str, Any]) -> int:
+    ids = list(await db.scalars(sql.AMONG, given))
+    if len(ids) > 1:
+        middle = ids[len(ids) // 2 - 1]
+        first = await _bring_in(db, given | {"upto": middle})
+        return first + await _bring_in(db, given | {"after": middle})
+    log.error("a household of an import was refused", extra={"fields": {"batch": str(given["batch"])}})
+    await db.execute(sql.SPOILT, given)
+    return 0
 
 
 async def _insert(db: AsyncSession, given: dict[str, Any]) -> int:
     """How many rows went in; Changed when something stood in the way of one."""
-    wanted = (await db.execute(EXPECTED, given)).one()
-    if wanted.joined and len((await db.execute(JOINED, given)).all()) != wanted.joined:
+    wanted = (await db.execute(sql.EXPECTED, given)).one()
+    if wanted.joined and len((await db.execute(sql.JOINED, given)).all()) != wanted.joined:
         raise Changed
     if wanted.linked:
-        await db.execute(KNOWN, given)
-    if await _count(db, HOUSEHOLDS, given) != wanted.households:
+        await db.execute(sql.KNOWN, given)
+    if await _count(db, sql.households(given)) != wanted.households:
         raise Changed
-    if await _count(db, PEOPLE, given) != wanted.people:
+    if await _count(db, sql.PEOPLE, given) != wanted.people:
         raise Changed
-    if wanted.linked and await _count(db, LINKED, given) != wanted.linked:
+    if wanted.linked and await _count(db, sql.LINKED, given) != wanted.linked:
         raise Changed
-    await db.execute(MEMBERSHIPS, given)
-    if wanted.couples and await _count(db, COUPLES, given) != wanted.couples:
-        await db.execute(UNMARRIED, given)
+    await db.execute(sql.MEMBERSHIPS, given)
+    unmarried = wanted.couples and await _count(db, sql.COUPLES, given) != wanted.couples
+    if unmarried:
+        await db.execute(sql.UNMARRIED, given)
     if wanted.categories:
-        await db.execute(CATEGORY_THERE, given)
-        await db.execute(CATEGORIES, given)
-    await db.execute(TRACES, given)
+        await db.execute(sql.CATEGORY_THERE, given)
+        await db.execute(sql.CATEGORIES, given)
+    if wanted.linked or unmarried:
+        await family_types.settle(db, list(await db.scalars(sql.UNSETTLED, given)))
+    await db.execute(sql.TRACES, given)
     return int(wanted.people + wanted.linked)
 
 
-async def _count(db: AsyncSession, statement: Any, given: dict[str, Any]) -> int:
+async def _count(db: AsyncSession, statement: Executable, given: dict[str, Any] | None = None) -> int:
     result = await db.execute(statement, given)
     assert isinstance(result, CursorResult)
     return int(result.rowcount)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import BinaryIO
 
 from app.services.imports.columns import HEADINGS_WITHIN, is_heading
-from app.services.imports.lines import MOST_COLUMNS, FileRefused, Line, readable
+from app.services.imports.lines import LONGEST_CELL, MOST_COLUMNS, FileRefused, Line, readable
 
 BLOCK = 1 << 18
 # Of the longest record, quotes and all. A missing quote swallows what follows until here.
@@ -35,6 +35,9 @@ def _line(number: int, row: list[str]) -> Line:
     if len(row) > MOST_COLUMNS:
         beyond = any(row[MOST_COLUMNS:])
         return Line(number, [readable(cell) for cell in row[:MOST_COLUMNS]], ("beyond",) * beyond)
+    together = "".join(row)
+    if len(together) <= LONGEST_CELL and together.isprintable() and "=" not in together:
+        return Line(number, row)  # almost always
     return Line(number, [readable(_unwrapped(cell) if cell[:1] == "=" else cell) for cell in row])
 
 

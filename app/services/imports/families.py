@@ -26,6 +26,31 @@ def refused(column: str, code: str, zh: str, en: str, line: str = "''") -> str:
     return f"SET verdict = 'refused', wrong = r.wrong || {said(column, code, zh, en, line=line)}"
 
 
+# What the registry said of a line that is refused as the second of its kind, was said of the first.
+TWICE = """jsonb_path_query_array(r.wrong,
+    '$[*] ? (@.code != "known" && @.code != "linked" && @.code != "sounds_alike")')"""
+
+
+def twice(zh: str, en: str) -> str:
+    return refused("document_number", "document_twice", zh, en, "f.line").replace("r.wrong", TWICE, 1)
+
+
+# The first line with a document counts; so it does where two documents of somebody who was merged are one person.
+SAME_DOCUMENT = f"""
+UPDATE import_row r
+   {twice("证件号码与第 %s 行相同", "the same document as in line %s")}
+  FROM (SELECT r.document_index, min(r.line) AS line FROM import_row r WHERE {HERE} AND r.verdict <> 'refused'
+         GROUP BY r.document_index HAVING count(*) > 1) f
+ WHERE {HERE} AND r.document_index = f.document_index AND r.line > f.line AND r.verdict <> 'refused'"""
+
+SAME_PERSON = f"""
+UPDATE import_row r
+   {twice("与第 %s 行是同一人", "the same person as in line %s")}
+  FROM (SELECT r.person_id, min(r.line) AS line FROM import_row r
+         WHERE {HERE} AND r.verdict <> 'refused' AND r.person_id <> r.id
+         GROUP BY r.person_id HAVING count(*) > 1) f
+ WHERE {HERE} AND r.person_id = f.person_id AND r.line > f.line AND r.verdict <> 'refused'"""
+
 # Members of somebody known join the household that this person has.
 JOINED = f"""
 UPDATE import_row r SET joins = k.joins
@@ -142,5 +167,5 @@ async def settle(
 ) -> None:
     """Verdicts that need a whole household, in the order in which one may follow from another."""
     given = {"batch": batch_id, "after": after, "upto": upto}
-    for statement in (JOINED, TWO_HEADS, HEAD_THERE, HELD, HEADLESS, COUPLED):
+    for statement in (SAME_DOCUMENT, SAME_PERSON, JOINED, TWO_HEADS, HEAD_THERE, HELD, HEADLESS, COUPLED):
         await db.execute(text(statement), given)

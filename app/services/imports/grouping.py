@@ -1,12 +1,15 @@
 """Which lines make a household: by the number that the village gave it, or else from one head to the next."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from app.models.households import Relation
 from app.services.imports import cells
+from app.services.imports.columns import ABOVE
 from app.services.imports.row import Row
 
-SHARED = ("region", "local_number", "address", "family_type")
+PLACE = (*ABOVE, "region")
+OF_HOUSEHOLD = ("local_number", "address", "family_type")
 
 
 @dataclass(slots=True)
@@ -20,8 +23,11 @@ class Household:
 
 
 class Grouping:
-    def __init__(self) -> None:
+    def __init__(self, keys: Collection[str]) -> None:
+        """`keys` of the columns that the list has."""
         self._current: Household | None = None
+        self._place = [key for key in PLACE if key in keys]
+        self._own = [key for key in OF_HOUSEHOLD if key in keys]
 
     def begins(self, row: Row) -> bool:
         """Whether this line begins a household: by another number, or without numbers by its head. So does a line whose
@@ -29,36 +35,39 @@ class Grouping:
         current, number = self._current, row.cells.get("local_number", "")
         if current is None:
             return True
-        if number:
-            region = row.cells["region"]
-            same_region = not region or region == current.shared["region"]
-            return not (same_region and number == current.shared.get("local_number"))
-        elsewhere = ("region", "address") if current.numbered else ("region",)
-        if any(row.cells.get(key) and row.cells[key] != current.shared[key] for key in elsewhere):
-            return True
+        shared, elsewhere = current.shared, self._place
+        if current.numbered and not number and "address" in self._own:
+            elsewhere = [*elsewhere, "address"]
+        moved = any((text := row.cells[key]) and text != shared[key] for key in elsewhere)
+        if number or moved:
+            return moved or number != shared["local_number"]
         relation = row.cells["relation"]
         return cells.RELATIONS.get(relation, cells.RELATIONS.get(cells.plain(relation), "head")) == "head"
 
     def fill_down(self, row: Row, *, new: bool) -> list[str]:
-        """What merged cells leave blank: the region over a whole village, the rest within the household. The columns
-        that were filled."""
-        current = self._current
+        """What merged cells leave blank: the place over a whole village, the rest within the household. The columns
+        that were filled. Below another town no village is."""
+        current, cells = self._current, row.cells
         if current is None:
             return []
-        broken = {wrong.column for wrong in row.wrong}
-        filled = [
-            key
-            for key, text in current.shared.items()
-            if text and not row.cells[key] and key not in broken and (key == "region" or not new)
-        ]
+        shared, filled = current.shared, []
+        for key in self._place:
+            if not cells[key]:
+                filled.append(key)
+            elif cells[key] != shared[key]:
+                break
+        if not new:
+            filled += [key for key in self._own if not cells[key]]
+        broken = {wrong.column for wrong in row.wrong} if row.wrong else ()
+        filled = [key for key in filled if shared[key] and key not in broken]
         for key in filled:
-            row.cells[key] = current.shared[key]
+            cells[key] = shared[key]
         return filled
 
     def join(self, row: Row, *, new: bool) -> None:
         """Give the row its household, whose head it may be."""
         if new or self._current is None:
-            self._current = _household(row)
+            self._current = self._begun(row)
         current = self._current
         row.household = current.key
         if row.relation is Relation.HEAD:
@@ -67,15 +76,13 @@ class Grouping:
         if not current.numbered:
             _hold(row, current, first=new)
 
-
-def _household(row: Row) -> Household:
-    shared = {key: row.cells[key] for key in SHARED if key in row.cells}
-    numbered = bool(row.cells.get("local_number"))
-    key: str | None = f"#{row.number}"
-    if numbered:
-        known = row.region_code is not None and row.local_number is not None
-        key = f"{row.region_code}|{row.local_number}" if known else None
-    return Household(key, numbered, shared)
+    def _begun(self, row: Row) -> Household:
+        numbered = bool(row.cells.get("local_number"))
+        key: str | None = f"#{row.number}"
+        if numbered:
+            known = row.region_code is not None and row.local_number is not None
+            key = f"{row.region_code}|{row.local_number}" if known else None
+        return Household(key, numbered, {key: row.cells[key] for key in (*self._place, *self._own)})
 
 
 def _hold(row: Row, current: Household, *, first: bool) -> None:

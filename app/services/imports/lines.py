@@ -38,13 +38,24 @@ def too_many() -> FileRefused:
 
 
 @dataclass(frozen=True, slots=True)
+class About:
+    """What holds for the whole file. `date1904`: its plain numbers count the days from 1904. `remarks` (zh, en) are
+    about what was not read."""
+
+    date1904: bool = False
+    remarks: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(slots=True)
 class Line:
     """A line of the sheet, numbered as Excel shows it. Dates of an xlsx come as 2001-05-01; an error value comes as
-    Excel shows it (#N/A), a formula without its result as #FORMULA!. `warnings` are keys of NOTICED."""
+    Excel shows it (#N/A), a formula without its result as #FORMULA!. `warnings` are keys of NOTICED. The first line
+    carries what is `about` the file."""
 
     number: int
     cells: list[str]
     warnings: tuple[str, ...] = ()
+    about: About | None = None
 
 
 NOTICED = {
@@ -53,14 +64,6 @@ NOTICED = {
         "this line has formulas: the results kept in the file were taken",
     ),
     "beyond": ("第 100 列以后的内容未读取", "what stands beyond column 100 was not read"),
-    "hidden_sheets": (
-        "文件中有隐藏的工作表，未读取；如需导入，请取消隐藏并单独保存",
-        "hidden sheets were not read: unhide and save them apart if they are wanted",
-    ),
-    "other_sheets": (
-        "只读取了第一个工作表；其他工作表请分别保存后上传",
-        "only the first sheet was read: save the others apart and upload them",
-    ),
 }
 
 # What no name and no address holds: control characters, halves of surrogate pairs, non-characters.

@@ -2,14 +2,18 @@
 
 import re
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+
+from app.services.regions import TOWN
 
 Bounds = tuple[str, str]
-AMBIGUOUS = ""
+AMBIGUOUS, ELSEWHERE = "", "?"
 _VILLAGE = re.compile("村?(?:村民委员会|村委会)$")
 _COMMUNITY = re.compile("(?:社区)?(?:居民委员会|居委会)$")
 _MARKS = re.compile(r"[\s/、,，>()（）-]")
 MOST_REMEMBERED = 50_000
+# Divisions that only hold the place of a level that is left out there.
+_NO_DIVISION = frozenset({"市辖区", "县", "省直辖县级行政区划", "自治区直辖县级行政区划", "省直辖", "区直辖"})
 
 
 def usual(name: str) -> str:
@@ -29,7 +33,7 @@ class Regions:
         self._level: dict[str, int] = {}
         self._name: dict[str, str] = {}
         self._named: dict[str, list[str]] = defaultdict(list)
-        self._found: dict[tuple[str, Bounds], str | None] = {}
+        self._found: dict[tuple[str, Bounds, tuple[str, ...]], str | None] = {}
         for code, parent, level, name in divisions:
             called = usual(name)
             self._parent[code], self._level[code], self._name[code] = parent, level, called
@@ -38,23 +42,47 @@ class Regions:
     def level(self, code: str) -> int:
         return self._level.get(code, 0)
 
-    def find(self, text: str, bounds: Bounds) -> str | None:
-        """The code; "" where several bear the name; None where none does. Those within the bounds come first: a
+    def find(self, text: str, bounds: Bounds, above: tuple[str, ...] = ()) -> str | None:
+        """The code; AMBIGUOUS where several bear the name; None where none does. `above` are the names or codes of
+        divisions that it lies in: ELSEWHERE where it lies in none of them. Those within the bounds come first: a
         village worker's 新华社区 is the one of the own town."""
-        if (text, bounds) not in self._found:
+        asked = text, bounds, above
+        if asked not in self._found:
             if len(self._found) > MOST_REMEMBERED:
                 self._found.clear()
-            self._found[text, bounds] = self._look(text, bounds)
-        return self._found[text, bounds]
+            self._found[asked] = self._look(text, bounds, above)
+        return self._found[asked]
 
-    def _look(self, text: str, bounds: Bounds) -> str | None:
-        if text.isascii() and text.isdecimal():
-            code = text.ljust(12, "0")
-            return code if code in self._level else None
+    def _look(self, text: str, bounds: Bounds, above: tuple[str, ...]) -> str | None:
+        meant = self._bearing(text)
+        within = {code for code in meant if all(self._lies(code, name) for name in above)}
+        if meant and not within:
+            return ELSEWHERE
+        own = {code for code in within if bounds[0] <= code <= bounds[1]} or within
+        return next(iter(own), None) if len(own) < 2 else AMBIGUOUS
+
+    def _bearing(self, text: str) -> set[str]:
+        if _is_code(text):
+            return {text.ljust(12, "0")} & self._level.keys()
         name = usual(text)
-        meant = self._meant(name) or self._meant(f"{name}村") | self._meant(f"{name}社区")
-        own = {code for code in meant if bounds[0] <= code <= bounds[1]}
-        return next(iter(own or meant), None) if len(own or meant) < 2 else AMBIGUOUS
+        return self._meant(name) or self._meant(f"{name}村") | self._meant(f"{name}社区")
+
+    def _lies(self, code: str, text: str) -> bool:
+        """Within the town, county, city or province called so: 宁夏 is 宁夏回族自治区, 大新 大新镇."""
+        name, line = usual(text), [one for one in self._line(code) if self._level[one] <= TOWN]
+        if name in _NO_DIVISION:
+            return True
+        if _is_code(text):
+            return text.ljust(12, "0") in line
+        return any(
+            (len(name) > 1 and self._name[one].startswith(name)) or self._explained(name, one) for one in line
+        )
+
+    def _line(self, code: str | None) -> Iterator[str]:
+        """The division and those above it."""
+        while code is not None and code in self._name:
+            yield code
+            code = self._parent[code]
 
     def _meant(self, text: str) -> set[str]:
         """Those whose name ends the text, while the names of those above it make up the rest."""
@@ -70,3 +98,7 @@ class Regions:
             rest = rest.removesuffix(self._name.get(code, "\0"))
             code = self._parent.get(code)
         return not rest
+
+
+def _is_code(text: str) -> bool:
+    return text.isascii() and text.isdecimal()

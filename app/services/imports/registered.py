@@ -1,6 +1,5 @@
-"""What the registry, and the lines before, say to a new line: in already, another's document, a known household."""
+"""What the registry says to a new line: in already, another's document, a known household."""
 
-import uuid
 from collections.abc import Iterable
 from typing import Any
 
@@ -13,19 +12,12 @@ from app.models.imports import Verdict
 from app.services.imports.staging import Staged, refuse, warn
 
 # Each of these reads by index, once for each of the given values.
-EARLIER = text("""
-SELECT r.document_index, min(r.line) AS line
-  FROM unnest(CAST(:documents AS bytea[])) AS given(document_index)
-  JOIN import_row r ON r.document_index = given.document_index AND r.batch_id = :batch AND r.verdict <> 'refused'
- GROUP BY r.document_index""")
 REGISTERED = text("""
 SELECT written.document_index, p.id, p.name, p.died_on, p.restricted_at, p.version, p.phone_sealed, p.phone_index,
        p.sex, p.birth_date, p.region_code, p.hukou_region_code, p.hukou_type, p.resident_since, p.import_batch_id,
        h.id AS household_id, h.number, h.region_code AS lives_in, h.local_number, m.relation,
        EXISTS (SELECT FROM resident_account a WHERE a.person_id = p.id) AS bound,
        EXISTS (SELECT FROM membership e WHERE e.person_id = p.id) AS member,
-       ARRAY(SELECT o.document_index FROM person o WHERE p.id IN (o.id, o.merged_into)
-                AND o.document_index <> written.document_index) AS other_documents,
        concat(CASE WHEN town.level > 3 THEN county.name END, town.name) AS office
   FROM unnest(CAST(:documents AS bytea[])) AS given(document_index)
   JOIN person written ON written.document_index = given.document_index
@@ -55,31 +47,15 @@ CHANGED = (
 )  # fmt: skip
 
 
-async def judge(db: AsyncSession, batch_id: uuid.UUID, rows: list[Staged], region_code: str) -> None:
+async def judge(db: AsyncSession, rows: list[Staged], region_code: str) -> None:
     """Settle what is not refused yet. `region_code` is the worker's: what is beyond it is told by its office alone."""
-    await _repeated(db, batch_id, _open(rows))
     await _households(db, _open(rows))
-    await _registered(db, batch_id, _open(rows), region_bounds(region_code))
+    await _registered(db, _open(rows), region_bounds(region_code))
     await _alike(db, _open(rows), region_bounds(region_code))
 
 
 def _open(rows: Iterable[Staged]) -> list[Staged]:
     return [row for row in rows if row["verdict"] in (Verdict.READY, Verdict.WARNING)]
-
-
-async def _repeated(db: AsyncSession, batch_id: uuid.UUID, rows: list[Staged]) -> None:
-    """The first line with a document counts."""
-    lines = await _earlier(db, batch_id, _documents(rows))
-    for row in rows:
-        first = lines.setdefault(row["document_index"], row["line"])
-        if first != row["line"]:
-            zh, en = f"证件号码与第 {first} 行相同", f"the same document as in line {first}"
-            refuse(row, "document_number", "document_twice", zh, en)
-
-
-async def _earlier(db: AsyncSession, batch_id: uuid.UUID, documents: list[bytes]) -> dict[bytes, int]:
-    found = await db.execute(EARLIER, {"documents": documents, "batch": batch_id})
-    return {row.document_index: row.line for row in found}
 
 
 async def _households(db: AsyncSession, rows: list[Staged]) -> None:
@@ -91,15 +67,12 @@ async def _households(db: AsyncSession, rows: list[Staged]) -> None:
         row["joins"] = found.get((row["region_code"], row["local_number"]))
 
 
-async def _registered(
-    db: AsyncSession, batch_id: uuid.UUID, rows: list[Staged], own: tuple[str, str]
-) -> None:
+async def _registered(db: AsyncSession, rows: list[Staged], own: tuple[str, str]) -> None:
     found = {
         person.document_index: person
         for person in await db.execute(REGISTERED, {"documents": _documents(rows)})
     }
-    await _repeated_people(db, batch_id, rows, found)
-    for row in _open(rows):
+    for row in rows:
         person = found.get(row["document_index"])
         if person is None:
             continue
@@ -118,23 +91,6 @@ async def _registered(
             _refuse_elsewhere(row, person, "document_number", *why)
         else:
             _known(row, person, own)
-
-
-async def _repeated_people(
-    db: AsyncSession, batch_id: uuid.UUID, rows: list[Staged], found: dict[bytes, Any]
-) -> None:
-    """Two documents of somebody who was merged are one person: the first line counts."""
-    several = {document: person for document, person in found.items() if person.other_documents}
-    documents = [other for person in several.values() for other in person.other_documents]
-    lines = await _earlier(db, batch_id, documents) if documents else {}
-    firsts: dict[uuid.UUID, int] = {}
-    for row in rows:
-        if person := several.get(row["document_index"]):
-            before = [lines[other] for other in person.other_documents if other in lines]
-            first = firsts.setdefault(person.id, min(before, default=row["line"]))
-            if first != row["line"]:
-                zh, en = f"与第 {first} 行是同一人", f"the same person as in line {first}"
-                refuse(row, "document_number", "document_twice", zh, en)
 
 
 def _refuse_elsewhere(row: Staged, person: Any, column: str, zh: str, en: str) -> None:

@@ -12,16 +12,14 @@ from app.models.households import DocumentKind, Relation
 from app.services import documents
 from app.services.households.forms import AGE_OF_MAJORITY
 from app.services.imports import cells as read
-from app.services.imports.categories import ImportedCategory, category_names, claimed
+from app.services.imports.categories import claimed
 from app.services.imports.cells import NotReadable
-from app.services.imports.columns import BY_KEY, Layout
+from app.services.imports.columns import ABOVE, BY_KEY, Layout
 from app.services.imports.grouping import Grouping
 from app.services.imports.lines import NOTICED, Line
-from app.services.imports.places import AMBIGUOUS, Bounds, Regions
-from app.services.imports.row import Row, Wrong
+from app.services.imports.places import AMBIGUOUS, ELSEWHERE, Bounds, Regions
+from app.services.imports.row import Row
 from app.services.regions import TOWN
-
-__all__ = ["ImportedCategory", "Known", "Regions", "Row", "Wrong", "category_names", "read_rows"]
 
 LENIENT = frozenset({"phone", "hukou_region", "hukou_type", "family_type"})
 # What clerks write into a cell that they leave empty.
@@ -54,16 +52,19 @@ PARSERS: dict[str, Callable[[str], Any]] = {
     "hukou_type": read.hukou_type, "resident_since": read.day, "phone": read.phone, "married_since": read.day,
     "plans_pregnancy": read.yes,
 }  # fmt: skip
+OF_1904 = {key: read.day_of_1904 for key, parse in PARSERS.items() if parse is read.day}
 
 
 class _Reading:
     def __init__(self, layout: Layout, known: Known) -> None:
         self._layout, self._known = layout, known
         self._places = list(layout.places.items())
-        self._simple = [(key, PARSERS[key]) for key in layout.places if key in PARSERS]
+        parsers = PARSERS | OF_1904 if layout.date1904 else PARSERS
+        self._simple = [(key, parsers[key]) for key in layout.places if key in parsers]
+        self._above = [key for key in ABOVE if key in layout.places]
         self._today, self._majority = clock.today(), clock.years_ago(AGE_OF_MAJORITY)
         self._needed = [column for column in BY_KEY.values() if column.needed]
-        self._grouping = Grouping()
+        self._grouping = Grouping(layout.places)
 
     def row(self, line: Line) -> Row | None:
         given, count = line.cells, len(line.cells)
@@ -128,7 +129,8 @@ class _Reading:
     def _find_regions(self, row: Row) -> None:
         regions, bounds = self._known.regions, self._known.bounds
         if text := row.cells["region"]:
-            code = regions.find(text, bounds)
+            above = tuple(name for key in self._above if (name := row.cells[key])) if self._above else ()
+            code = regions.find(text, bounds, above)
             if code and bounds[0] <= code <= bounds[1] and regions.level(code) >= TOWN:
                 row.region_code = code
             else:
@@ -197,6 +199,12 @@ def _region_problem(code: str | None, bounds: Bounds) -> tuple[str, str, str]:
             "region",
             "没有找到这个村（社区），请填全称或 12 位区划代码",
             "no such village: full name or code",
+        )
+    if code == ELSEWHERE:
+        return (
+            "region_elsewhere",
+            "所填的省、市、县、乡镇内没有这个村（社区），请核对",
+            "no such village in the province, city, county and town given: check them",
         )
     if code == AMBIGUOUS:
         return "region_ambiguous", "有同名的村（社区），请写明乡镇", "several have this name: add the town"

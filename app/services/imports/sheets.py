@@ -4,10 +4,10 @@ from collections.abc import Iterator
 from typing import BinaryIO
 
 from app.services.imports.csv_lines import read_csv
-from app.services.imports.lines import MOST_LINES, NOTICED, FileRefused, Line, too_many
+from app.services.imports.lines import MOST_LINES, FileRefused, Line, too_many
 from app.services.imports.xlsx import read_xlsx
 
-__all__ = ["NOTICED", "FileRefused", "Line", "read"]
+__all__ = ["FileRefused", "read"]
 
 ZIP, OLE = b"PK\x03\x04", b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
 OTHER_KINDS = (

@@ -1,26 +1,47 @@
 """The empty list to fill in: drop-downs, and a second sheet that explains each column. Examples stand only there: in
 the list itself somebody would leave them in."""
 
+import asyncio
 import io
 from collections.abc import Sequence
 from typing import Any
 
 import xlsxwriter
+from sqlalchemy import case, select
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import aliased
 
+from app.access import Actor, within
+from app.models.households import CategoryDefinition
+from app.models.regions import Region
 from app.services.imports.columns import COLUMNS, Column
+from app.services.imports.xlsx import EXPLAINED, OPTIONS
+from app.services.regions import TOWN
 
 LAST_ROW = 1_048_575
-OPTIONS = "选项"
+CHOICES = 5000
 ADVICE = (
     "一行一人；同一户的人写在相邻的几行，户主在前。",
     "所有单元格请用“文本”格式；证件号码和手机号不要用科学记数。",
     "日期可写成 2001-05-01、2001/5/1、2001.5.1、20010501 或 2001年5月1日；年份必须四位。",
     "上传后系统先检查，逐行给出结果；有误的行可下载、改正后再次上传，已导入的行会自动跳过。",
-    "一个文件最多 100 万行；只读取第一个工作表；不要使用公式、宏和隐藏的工作表。",
+    "一个文件最多 100 万行、一份名册；其他工作表（如封面、说明）不导入；不要使用公式、宏和隐藏的工作表。",
 )
 
 
-def template(regions: Sequence[str], categories: Sequence[str]) -> bytes:
+async def template(db: AsyncSession, actor: Actor) -> bytes:
+    """With the towns and villages of the worker's own region to choose from."""
+    above = aliased(Region)
+    # A village with its town: two towns may each have a 塔桥村.
+    name = case((Region.level > TOWN, above.name + Region.name), else_=Region.name)
+    own = select(name).outerjoin(above, above.code == Region.parent_code)
+    own = own.where(Region.level >= TOWN, Region.valid_to.is_(None), within(Region.code, actor.region_code))
+    regions = list(await db.scalars(own.order_by(Region.code).limit(CHOICES)))
+    categories = list(await db.scalars(select(CategoryDefinition.zh).order_by(CategoryDefinition.code)))
+    return await asyncio.to_thread(blank, regions, categories)
+
+
+def blank(regions: Sequence[str], categories: Sequence[str]) -> bytes:
     """An xlsx with the names of the worker's towns and villages, and of the categories, to choose from."""
     out = io.BytesIO()
     book = xlsxwriter.Workbook(out, {"in_memory": True})
@@ -31,7 +52,7 @@ def template(regions: Sequence[str], categories: Sequence[str]) -> bytes:
         "wrapped": book.add_format({"text_wrap": True, "valign": "top"}),
     }
     listed = book.add_worksheet("名册")
-    _explain(book.add_worksheet("填写说明"), categories, formats)
+    _explain(book.add_worksheet(EXPLAINED), categories, formats)
     options = book.add_worksheet(OPTIONS)
     options.write_column(0, 0, regions)
     for place, column in enumerate(COLUMNS):

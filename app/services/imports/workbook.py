@@ -1,4 +1,4 @@
-"""What goes out: the empty template, and the uploaded list with the verdict on each line."""
+"""The uploaded list with the verdict on each line."""
 
 import asyncio
 import uuid
@@ -6,33 +6,27 @@ from collections.abc import Iterator
 from itertools import islice
 from typing import BinaryIO
 
-from sqlalchemy import case, select, text
+from sqlalchemy import select, text
 from sqlalchemy.ext.asyncio import AsyncSession
-from sqlalchemy.orm import aliased
 
 from app import clock
-from app.access import Actor, Permission, fetch, within
+from app.access import Actor, Permission, fetch
 from app.db import begin
 from app.errors import Forbidden, WrongState
 from app.logs import request_id
 from app.models.files import StoredFile
-from app.models.households import CategoryDefinition
 from app.models.imports import ImportBatch, ImportRow, ImportStatus, Verdict
-from app.models.regions import Region
 from app.models.staff import StaffAccount
 from app.services import audit, files
 from app.services.imports import annotated, sheets
-from app.services.imports import template as blank
 from app.services.imports.annotated import Judged
 from app.services.imports.checking import surroundings, unhurried
-from app.services.imports.columns import Layout, find
+from app.services.imports.columns import find
 from app.services.imports.row import Row
 from app.services.imports.rows import Known, read_rows
-from app.services.regions import TOWN
 
 CHUNK = 2000
 SHOWN = (ImportStatus.CHECKED, ImportStatus.COMMITTING, ImportStatus.COMMITTED)
-CHOICES = 5000
 ZH = {
     Verdict.READY: "可导入", Verdict.WARNING: "可导入（有提示）", Verdict.KNOWN: "已登记", Verdict.REFUSED: "需修改",
 }  # fmt: skip
@@ -50,18 +44,6 @@ class ListOfAnother(Forbidden):
         "请由上传人下载，或联系有批量查看权限的人员",
         "Ask who uploaded it, or who may see many people unmasked",
     )
-
-
-async def template(db: AsyncSession, actor: Actor) -> bytes:
-    """With the towns and villages of the worker's own region to choose from."""
-    above = aliased(Region)
-    # A village with its town: two towns may each have a 塔桥村.
-    name = case((Region.level > TOWN, above.name + Region.name), else_=Region.name)
-    own = select(name).outerjoin(above, above.code == Region.parent_code)
-    own = own.where(Region.level >= TOWN, Region.valid_to.is_(None), within(Region.code, actor.region_code))
-    regions = list(await db.scalars(own.order_by(Region.code).limit(CHOICES)))
-    categories = list(await db.scalars(select(CategoryDefinition.zh).order_by(CategoryDefinition.code)))
-    return await asyncio.to_thread(blank.template, regions, categories)
 
 
 async def workbook(actor: Actor, *, id: uuid.UUID, purpose: str) -> BinaryIO:
@@ -102,7 +84,7 @@ def _write(
     watermark: str,
 ) -> None:  # fmt: skip
     lines = sheets.read(given, name)
-    layout: Layout = find(lines)
+    layout = find(lines)
     judged = _judged(read_rows(lines, layout, known), id, loop)
     annotated.write(out, layout, judged, watermark=watermark)
 

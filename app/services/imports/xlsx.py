@@ -1,286 +1,131 @@
 """Reading xlsx as a stream. A library would hold the whole sheet (300 MB at 200,000 rows); here memory does not grow
-with the file, and nothing that the file says about its own size is believed."""
+with the file. Which of its sheets is the list is known by the headings."""
 
-import re
-import zipfile
-import zlib
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import IO, Any, BinaryIO, cast
-from xml.parsers import expat
+from collections.abc import Generator, Iterator
+from functools import cached_property
+from itertools import islice
+from typing import BinaryIO
 
-from app.services.imports.lines import FileRefused, Line
+from app.services.imports.columns import HEADINGS_WITHIN, known_keys, lacking
+from app.services.imports.lines import About, FileRefused, Line
+from app.services.imports.xlsx_book import Book, Sheet, book, date_styles
+from app.services.imports.xlsx_package import Package
 from app.services.imports.xlsx_sheet import SheetParser
 from app.services.imports.xlsx_strings import Strings, StringsParser
 
-BLOCK = 1 << 16
-LONGEST_DIRECTORY = 1 << 20
-MOST_INFLATED = 2 << 30
-# Deflate reaches 1032:1 on purpose; lists of people reach 30:1.
-HIGHEST_RATIO, RATIO_COUNTS_FROM = 200, 16 << 20
-DEEPEST = 100
-LONGEST_TOKEN = 1 << 20
-MOST_STYLES = 70_000
-MOST_SHEETS = 1_000
-MACROS = ("vbaproject.bin", "macrosheets/")
-DATE_FORMATS = frozenset({*range(14, 18), 22, *range(27, 37), *range(50, 59)})
-# Our own workbooks have these beside the sheet to be filled in.
-OUR_OTHER_SHEETS = frozenset({"填写说明", "选项", "全部"})
-
-
-def damaged() -> FileRefused:
-    return FileRefused.because(
-        "文件已损坏或不是 Excel 文件，请用 Excel 或 WPS 打开后重新另存为 xlsx",
-        "damaged, or no Excel file: open it and save it again as xlsx",
-    )
-
-
-def too_large() -> FileRefused:
-    return FileRefused.because(
-        "文件解压后过大，请只保留名册内容，或拆分成几个文件",
-        "too large when inflated: keep the list only, or split it",
-    )
+# Beside the list in workbooks of ours. Of the first two the second repeats what the first has to be corrected of.
+TO_CORRECT, EVERY_LINE = "需修改", "全部"
+EXPLAINED, OPTIONS = "填写说明", "选项"
+A_LIST, WITH_ROWS = 100, 101
 
 
 def read_xlsx(file: BinaryIO, name: str) -> Iterator[Line]:
-    """The lines of the first sheet that is not hidden."""
-    with _Package(file) as package:
+    """The lines of the sheet that is the list: of those not hidden the one with all the headings needed, or else the
+    one that comes nearest. FileRefused where several are lists."""
+    with Package(file) as package:
         package.refuse_macros(name)
-        book = _workbook(package)
+        parts = book(package)
         with Strings() as strings:
-            if book.strings in package.names:
-                package.parse(book.strings, StringsParser(strings))
+            if parts.strings in package.names:
+                package.parse(parts.strings, StringsParser(strings))
                 strings.seal()
-            parser = SheetParser(strings, _date_styles(package, book.styles), date1904=book.date1904)
-            warnings = book.warnings
-            for _ in package.steps(book.sheet, parser):
-                for line in parser.take():
-                    yield Line(line.number, line.cells, line.warnings + warnings) if warnings else line
-                    warnings = ()
+            dates = date_styles(package, parts.styles)
+
+            def lines(sheet: Sheet) -> Generator[Line, None, None]:
+                parser = SheetParser(strings, dates, date1904=parts.date1904)
+                for _ in package.steps(sheet.path, parser):
+                    yield from parser.take()
+
+            table, remarks = _list_of(parts, [_Table(sheet.name, lines(sheet)) for sheet in _shown(parts)])
+            about: About | None = About(parts.date1904, remarks)
+            for line in table.all():
+                line.about, about = about, None
+                yield line
 
 
-class _Guarded:
-    """A file of which a reader may ask no more at once than a directory of honest size has."""
-
-    def __init__(self, file: BinaryIO) -> None:
-        self._file = file
-        self.seek, self.tell, self.seekable = file.seek, file.tell, file.seekable
-
-    def read(self, size: int = -1) -> bytes:
-        data = self._file.read(min(size, LONGEST_DIRECTORY + 1) if size >= 0 else LONGEST_DIRECTORY + 1)
-        if len(data) > LONGEST_DIRECTORY:
-            raise too_large()
-        return data
-
-
-@contextmanager
-def _as_refusal() -> Iterator[None]:
-    """Whatever a damaged file breaks in the reading."""
-    try:
-        yield
-    except (zipfile.BadZipFile, zlib.error, expat.ExpatError, EOFError, OSError, RuntimeError, NotImplementedError,
-            ValueError, IndexError, OverflowError) as error:  # fmt: skip
-        raise damaged() from error
-
-
-class _Package:
-    """The zip: its members, inflated and parsed with an eye on how much comes out."""
-
-    def __init__(self, file: BinaryIO) -> None:
-        self._inflated = 0
-        self._size = file.seek(0, 2)
-        with _as_refusal():
-            self._zip = zipfile.ZipFile(cast(IO[bytes], _Guarded(file)))
-        self._members = {info.filename.lstrip("/").lower(): info for info in self._zip.infolist()}
-        self.names = frozenset(self._members)
-
-    def __enter__(self) -> "_Package":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._zip.close()
-
-    def refuse_macros(self, name: str) -> None:
-        macros = any(part in member for member in self.names for part in MACROS)
-        if macros or name.lower().endswith((".xlsm", ".xltm", ".xlam")):
-            raise FileRefused.because(
-                "文件含有宏，不能导入，请另存为不含宏的 xlsx",
-                "the file has macros: save it as xlsx without them",
-            )
-        if "xl/workbook.bin" in self.names:
-            raise FileRefused.because("不支持 xlsb 文件，请另存为 xlsx", "xlsb is not read: save as xlsx")
-
-    def blocks(self, member: str) -> Iterator[bytes]:
-        info = self._members.get(member)
-        if info is None or info.compress_type not in {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}:
-            raise damaged()
-        with self._zip.open(info) as stream:
-            while block := stream.read(BLOCK):
-                self._inflated += len(block)
-                if self._inflated > MOST_INFLATED or self._inflated > max(
-                    RATIO_COUNTS_FROM, HIGHEST_RATIO * self._size
-                ):
-                    raise too_large()
-                yield block
-
-    def steps(self, member: str, handler: "Any") -> Iterator[None]:
-        """Parse a member block by block, with a pause after each in which the handler's harvest is taken."""
-        parser = _parser(handler)
-        fed = 0
-        with _as_refusal():
-            for block in self.blocks(member):
-                parser.Parse(block, False)
-                fed += len(block)
-                if fed - parser.CurrentByteIndex > LONGEST_TOKEN:
-                    raise too_large()
-                handler.check()
-                yield
-            parser.Parse(b"", True)
-            yield
-
-    def parse(self, member: str, handler: "Any") -> None:
-        for _ in self.steps(member, handler):
-            pass
-
-    def elements(self, member: str, see: Callable[[str, dict[str, str]], None]) -> None:
-        if member in self.names:
-            self.parse(member, _Elements(see))
-
-
-def _parser(handler: "Any") -> expat.XMLParserType:
-    parser = expat.ParserCreate()
-    parser.buffer_text = True
-    parser.buffer_size = BLOCK
-    parser.ordered_attributes = True
-    parser.StartDoctypeDeclHandler = _refuse_doctype
-    handler.attach(parser)
-    return parser
-
-
-def _refuse_doctype(*_: object) -> None:
-    """No workbook has one; with it come entities that grow without bound or read other files."""
-    raise damaged()
-
-
-class _Elements:
-    """Small members: each element with its attributes, without prefixes."""
-
-    def __init__(self, see: Callable[[str, dict[str, str]], None]) -> None:
-        self._see = see
-        self._depth = 0
-
-    def attach(self, parser: expat.XMLParserType) -> None:
-        parser.StartElementHandler = self._start
-        parser.EndElementHandler = self._end
-
-    def _start(self, name: str, attributes: list[str]) -> None:
-        self._depth += 1
-        if self._depth > DEEPEST:
-            raise damaged()
-        keys = (key.rpartition(":")[2] for key in attributes[::2])
-        self._see(name.rpartition(":")[2], dict(zip(keys, attributes[1::2], strict=True)))
-
-    def _end(self, _: str) -> None:
-        self._depth -= 1
-
-    def check(self) -> None:
-        pass
-
-
-@dataclass(slots=True)
-class _Book:
-    """Where the parts are. `sheet`: the first that is not hidden."""
-
-    sheet: str
-    strings: str = ""
-    styles: str = ""
-    date1904: bool = False
-    warnings: tuple[str, ...] = ()
-
-
-def _workbook(package: _Package) -> _Book:
-    root = _related(package, "").values()
-    path = next((part for kind, part in root if kind == "officeDocument"), "xl/workbook.xml")
-    sheets, properties = _listed(package, path)
-    parts = _related(package, path)
-    shown = [sheet for sheet in sheets if sheet.get("state", "visible") == "visible"]
-    shown = [sheet for sheet in shown if parts.get(sheet.get("id", ""), ("", ""))[0] == "worksheet"]
+def _shown(parts: Book) -> list[Sheet]:
+    shown = [sheet for sheet in parts.sheets if sheet.shown]
     if not shown:
         raise FileRefused.because(
             "文件中没有可读取的工作表，请确认是 Excel 名册且工作表未隐藏",
             "no sheet to read: is it a list, and not hidden?",
         )
-    kinds = dict(parts.values())
-    return _Book(
-        parts[shown[0].get("id", "")][1],
-        kinds.get("sharedStrings", ""),
-        kinds.get("styles", ""),
-        properties.get("date1904") in {"1", "true"},
-        _unread(sheets, shown),
+    if any(sheet.name == TO_CORRECT for sheet in shown):
+        return [sheet for sheet in shown if sheet.name != EVERY_LINE]
+    return shown
+
+
+class _Table:
+    """A sheet, read as far as is needed to tell what it is."""
+
+    def __init__(self, name: str, lines: Generator[Line, None, None]) -> None:
+        self.name, self._lines = name, lines
+        self._seen: list[Line] = []
+
+    @cached_property
+    def worth(self) -> int:
+        """0: nothing stands there; WITH_ROWS and A_LIST: all the headings needed, with rows below or without; between:
+        the more headings the more."""
+        worth = 0
+        for line in islice(self._lines, HEADINGS_WITHIN):
+            self._seen.append(line)
+            keys = known_keys(line.cells)
+            if keys and not lacking(keys):
+                return WITH_ROWS if self._has_rows() else A_LIST
+            worth = max(worth, 1 + len(keys))
+        return worth
+
+    def _has_rows(self) -> bool:
+        for line in self._lines:
+            if any(cell.strip() for cell in line.cells):
+                self._seen.append(line)
+                return True
+        return False
+
+    def all(self) -> Iterator[Line]:
+        yield from self._seen
+        yield from self._lines
+
+    def close(self) -> None:
+        self._lines.close()
+
+
+def _list_of(parts: Book, tables: list[_Table]) -> tuple[_Table, tuple[tuple[str, str], ...]]:
+    """The list, and what is to be said of the sheets that are not read: who forgets them would miss their people."""
+    taken, unread = tables[0], list[str]()
+    for table in tables[1:]:
+        if taken.worth == table.worth == WITH_ROWS:
+            raise _two_lists(taken.name, table.name)
+        taken, other = (table, taken) if table.worth > taken.worth else (taken, table)
+        other.close()
+        if other.worth not in {0, A_LIST} and other.name not in {EXPLAINED, OPTIONS}:
+            unread.append(other.name)
+    hidden = [sheet.name for sheet in parts.sheets if not sheet.shown]
+    return taken, (*_unread(taken.name, unread), *_hidden(hidden))
+
+
+def _two_lists(*names: str) -> FileRefused:
+    return FileRefused.because(
+        f"{_quoted(names)}两个工作表都有名册，请合并到一个工作表，或分别保存后上传",
+        f"several sheets are lists ({', '.join(names)}): join them, or save and upload each",
     )
 
 
-def _listed(package: _Package, path: str) -> tuple[list[dict[str, str]], dict[str, str]]:
-    """The sheets and the properties of the workbook."""
-    sheets: list[dict[str, str]] = []
-    properties: dict[str, str] = {}
-
-    def see(name: str, attributes: dict[str, str]) -> None:
-        if name == "sheet" and len(sheets) < MOST_SHEETS:
-            sheets.append(attributes)
-        elif name == "workbookPr":
-            properties.update(attributes)
-
-    package.elements(path, see)
-    return sheets, properties
+def _quoted(names: "list[str] | tuple[str, ...]") -> str:
+    return "".join(f"“{name}”" for name in names[:10]) + "等" * (len(names) > 10)
 
 
-def _unread(sheets: list[dict[str, str]], shown: list[dict[str, str]]) -> tuple[str, ...]:
-    """What to warn of: who forgets that a second sheet was there would miss its people."""
-    unread = [
-        sheet for sheet in sheets if sheet is not shown[0] and sheet.get("name") not in OUR_OTHER_SHEETS
-    ]
-    others, hidden = (any((sheet in shown) is visible for sheet in unread) for visible in (True, False))
-    return ("other_sheets",) * others + ("hidden_sheets",) * hidden
+def _unread(taken: str, names: list[str]) -> Iterator[tuple[str, str]]:
+    if names:
+        yield (
+            f"已读取工作表“{taken}”；{_quoted(names)}未读取，如有名册请分别保存后上传",
+            f"read: {taken}; not read: {', '.join(names[:10])}: upload apart what lists they hold",
+        )
 
 
-def _related(package: _Package, path: str) -> dict[str, tuple[str, str]]:
-    """What a part refers to: id → kind and path."""
-    folder, _, file = path.rpartition("/")
-    found: dict[str, tuple[str, str]] = {}
-
-    def see(name: str, attributes: dict[str, str]) -> None:
-        if name == "Relationship" and attributes.get("TargetMode") != "External" and len(found) < 10_000:
-            target = attributes.get("Target", "")
-            whole = target.lstrip("/") if target.startswith("/") else f"{folder}/{target}".lstrip("/")
-            kind = attributes.get("Type", "").rpartition("/")[2]
-            found[attributes.get("Id", "")] = kind, whole.replace("/./", "/").removeprefix("./").lower()
-
-    package.elements(f"{folder}/_rels/{file}.rels".lstrip("/").lower(), see)
-    return found
-
-
-def _date_styles(package: _Package, path: str) -> list[bool]:
-    """Of each cell style, whether its number format is a date."""
-    formats: dict[str, bool] = {}
-    styles: list[bool] = []
-    within = ""
-
-    def see(name: str, attributes: dict[str, str]) -> None:
-        nonlocal within
-        if name in {"cellXfs", "cellStyleXfs"}:
-            within = name
-        elif name == "numFmt" and len(formats) < MOST_STYLES:
-            formats[attributes.get("numFmtId", "")] = is_date_format(attributes.get("formatCode", ""))
-        elif name == "xf" and within == "cellXfs" and len(styles) < MOST_STYLES:
-            number = attributes.get("numFmtId", "0")
-            styles.append(formats.get(number, number.isdecimal() and int(number[:5]) in DATE_FORMATS))
-
-    package.elements(path, see)
-    return styles
-
-
-def is_date_format(code: str) -> bool:
-    """yyyy-m-d, yyyy"年"m"月", [$-804]d: what is quoted, escaped or in brackets says nothing."""
-    return bool(re.search("[ydYD]", re.sub(r'"[^"]*"|\\.|_.|\[[^\]]*\]', "", code[:255])))
+def _hidden(names: list[str]) -> Iterator[tuple[str, str]]:
+    if names:
+        yield (
+            f"隐藏的工作表{_quoted(names)}未读取；如需导入，请取消隐藏并单独保存",
+            f"hidden sheets were not read ({', '.join(names[:10])}): unhide and save them apart if wanted",
+        )

@@ -2,10 +2,10 @@
 
 from datetime import date, timedelta
 from string import ascii_uppercase
-from xml.parsers import expat
 
 from app.services.imports.lines import MOST_COLUMNS, NO_RESULT, Line
-from app.services.imports.xlsx_strings import MOST_IN_ONE_READ, Strings, text_of
+from app.services.imports.xlsx_strings import BLOCK, SHIFT, Strings
+from app.services.imports.xlsx_xml import DEEPEST, Texts, text_of
 
 COLUMNS = {
     letters: position
@@ -13,132 +13,113 @@ COLUMNS = {
         [*ascii_uppercase, *(a + b for a in ascii_uppercase for b in ascii_uppercase)][:MOST_COLUMNS]
     )
 }
+TEXT = frozenset({"v", "t"})
 DIGITS = "0123456789"
-DEEPEST = 30
 LAST_SERIAL = 2_958_465  # 9999-12-31
 DAYS_OF_1904 = 1462
 DIGITS_KEPT = 15
 
 
-class SheetParser:
+class SheetParser(Texts):
     """Lines are taken after each block of XML, so that no more than a block of them is ever held."""
 
     __slots__ = (
-        "_before", "_cells", "_dates", "_depth", "_formula", "_kind", "_lines", "_number", "_offset", "_parts",
-        "_phonetic", "_position", "_prefix", "_strings", "_style", "_value", "_warnings",
+        "_before", "_block", "_cells", "_dates", "_formula", "_kind", "_lines", "_number", "_offset", "_position",
+        "_style", "_warnings",
     )  # fmt: skip
 
     def __init__(self, strings: Strings, dates: list[bool], *, date1904: bool) -> None:
-        self._strings, self._dates = strings, dates
+        super().__init__()
+        self._block, self._dates = strings.block, dates
         self._offset = DAYS_OF_1904 if date1904 else 0
         self._lines: list[Line] = []
-        self._parts: list[str] = []  # of the text being read
-        self._value: list[str] = []  # of the cell
         self._cells: list[str] = []
         self._warnings: tuple[str, ...] = ()
-        self._number = self._before = self._depth = self._phonetic = 0
+        self._number = self._before = 0
         self._position = -1
-        self._kind = self._style = ""
+        self._kind: str | None = None
+        self._style: str | None = None
         self._formula = False
-        self._prefix: int | None = None
-
-    def attach(self, parser: expat.XMLParserType) -> None:
-        parser.StartElementHandler = self._start
-        parser.EndElementHandler = self._end
-        parser.CharacterDataHandler = self._parts.append
 
     def take(self) -> list[Line]:
         lines, self._lines = self._lines, []
         return lines
 
-    def check(self) -> None:
-        """Between blocks: nothing waits that is longer than Excel allows."""
-        if sum(map(len, self._parts)) + sum(map(len, self._value)) > MOST_IN_ONE_READ:
-            raise ValueError("too long")
-
-    def _start(self, name: str, attributes: list[str]) -> None:
-        if self._prefix is None:
-            self._prefix = name.find(":") + 1
-        if self._prefix:
-            name = name[self._prefix :]
-        self._depth += 1
-        if self._depth > DEEPEST:
-            raise ValueError("too deep")
-        if name in {"v", "t"}:
-            self._parts.clear()
-        elif name == "c":
-            self._start_cell(attributes)
+    def start(self, name: str, attributes: dict[str, str], /) -> None:
+        self.depth += 1
+        if name == "c":
+            self._position += 1
+            if place := attributes.get("r"):
+                self._position = COLUMNS.get(place.rstrip(DIGITS), MOST_COLUMNS)
+            self._kind, self._style = attributes.get("t"), attributes.get("s")
+        elif name in TEXT:
+            self.parts.clear()
         elif name == "row":
             self._start_row(attributes)
         elif name == "f":
             self._formula = True
         elif name == "rPh":
-            self._phonetic += 1
+            self.phonetic += 1
+        if self.depth > DEEPEST:
+            raise ValueError("too deep")
 
-    def _end(self, name: str) -> None:
-        if self._prefix:
-            name = name[self._prefix :]
-        self._depth -= 1
-        if name in {"v", "t"}:
-            if not self._phonetic:
-                self._value += self._parts
+    def end(self, name: str, /) -> None:
+        self.depth -= 1
+        if name in TEXT:
+            if not self.phonetic:
+                self.value += self.parts
         elif name == "c":
-            if self._value or self._formula:
-                self._put(self._text())
+            if self.value or self._formula:
+                self._end_cell()
         elif name == "row":
             if self._cells:
                 self._lines.append(Line(self._number, self._cells, self._warnings))
         elif name == "rPh":
-            self._phonetic -= 1
-        self._parts.clear()  # blanks between elements are no text
+            self.phonetic -= 1
 
-    def _start_row(self, attributes: list[str]) -> None:
-        self._number = self._before + 1
-        for place in range(0, len(attributes), 2):
-            if attributes[place] == "r":
-                self._number = int(attributes[place + 1][:10])
+    def _end_cell(self) -> None:
+        value, cells = self.value, self._cells
+        if self._kind == "s":
+            number = int(value[0] if len(value) == 1 else "".join(value))
+            text = self._block(number >> SHIFT)[number % BLOCK]
+        else:
+            text = self._text()
+        value.clear()
+        if self._formula:
+            self._formula = False
+            self._warn("formula")
+        if self._position == len(cells) < MOST_COLUMNS:
+            cells.append(text)
+        else:
+            self._put(text)
+
+    def _start_row(self, attributes: dict[str, str]) -> None:
+        self._number = int(attributes["r"][:10]) if "r" in attributes else self._before + 1
         if self._number <= self._before:
             raise ValueError("lines out of order")
         self._before = self._number
         self._cells, self._warnings, self._position = [], (), -1
+        self.parts.clear()  # blanks between elements
+        self.value.clear()
 
-    def _start_cell(self, attributes: list[str]) -> None:
-        self._position += 1
-        self._kind = self._style = ""
-        self._formula = False
-        self._value.clear()
-        for place in range(0, len(attributes), 2):
-            key = attributes[place]
-            if key == "r":
-                self._position = COLUMNS.get(attributes[place + 1].rstrip(DIGITS), MOST_COLUMNS)
-            elif key == "t":
-                self._kind = attributes[place + 1]
-            elif key == "s":
-                self._style = attributes[place + 1]
+    def _warn(self, key: str) -> None:
+        if key not in self._warnings:
+            self._warnings += (key,)
 
     def _put(self, text: str) -> None:
-        if self._formula and "formula" not in self._warnings:
-            self._warnings += ("formula",)
+        """Not in the next place: cells were left out, or go back."""
+        cells, missing = self._cells, self._position - len(self._cells)
         if self._position >= MOST_COLUMNS:
-            if text and "beyond" not in self._warnings:
-                self._warnings += ("beyond",)
-            return
-        cells = self._cells
-        missing = self._position - len(cells)
-        if missing == 0:
-            cells.append(text)
-        elif missing > 0:
             if text:
-                cells.extend([""] * missing)
-                cells.append(text)
-        else:
+                self._warn("beyond")
+        elif missing < 0:
             cells[self._position] = text
+        elif text:
+            cells.extend([""] * missing)
+            cells.append(text)
 
     def _text(self) -> str:
-        kind = self._kind
-        if kind == "s":
-            return self._strings[int("".join(self._value))]
-        text = text_of(self._value) if self._value else ""
+        kind, text = self._kind, text_of(self.value) if self.value else ""
         if not text:
             return NO_RESULT if self._formula and kind != "str" else ""
         if not kind or kind == "n":
@@ -161,7 +142,7 @@ class SheetParser:
         return str(int(value)) if value.is_integer() and abs(value) < 1e15 else text
 
     def _is_date(self) -> bool:
-        style = int(self._style)
+        style = int(self._style or 0)
         return 0 <= style < len(self._dates) and self._dates[style]
 
 

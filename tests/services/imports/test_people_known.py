@@ -12,7 +12,7 @@ from app.models.households import Couple, Household, HukouType, Membership, Pers
 from app.models.identity import ResidentAccount
 from app.models.imports import ImportRow, ImportStatus
 from app.services import identity
-from app.services.imports import checking
+from app.services.imports import reading
 from tests.factories import appointments as made
 from tests.factories import imports as lists
 from tests.factories.imports import family, known_person, line, number_of, verdicts
@@ -81,7 +81,7 @@ async def test_who_is_only_stored_is_not_linked(session: AsyncSession, officer: 
 async def test_two_documents_of_one_person(
     session: AsyncSession, officer: Actor, chunk: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(checking, "CHUNK", chunk)
+    monkeypatch.setattr(reading, "CHUNK", chunk)
     numbers = [lists.number(date(1980, 1, 1), female=False) for _ in range(2)]
     lost, kept = [await known_person(session, number, "张三") for number in numbers]
     await session.execute(update(ResidentAccount).values(person_id=None))

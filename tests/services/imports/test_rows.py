@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from app.models.households import DocumentKind, FamilyType, HukouType, Relation, Sex
 from app.services.imports import columns
 from app.services.imports.lines import NO_RESULT, FileRefused, Line
-from app.services.imports.rows import Row, read_rows
+from app.services.imports.row import Row
+from app.services.imports.rows import read_rows
 from tests.factories import spreadsheets
 from tests.factories.known import DAXIN, SAME_NAME, VILLAGE, known
 from tests.factories.spreadsheets import HEADINGS, KEYS, Cells
@@ -139,6 +140,88 @@ def test_names_of_villages_are_understood_with_and_without_their_town() -> None:
     ]
     found = [row.region_code for row in rows(*(GOOD | {"region": text} for text in texts))]
     assert found == [SAME_NAME] * 4 + ["640104101001"] * 2 + [DAXIN]
+
+
+PLACES = ("省", "市", "县（市、区）", "乡镇（街道）")
+
+
+def placed(*lines: tuple[str, str, str, str, str]) -> list[Row]:
+    """Lines with their province, city, county, town and village, and the rest of a good one."""
+    rest = ("relation", "name", "document_number")
+    headings = [*PLACES, "村", *(HEADINGS[KEYS.index(key)] for key in rest)]
+    made = [[*line, *(GOOD[key] for key in rest)] for line in lines]
+    source = iter([Line(1, headings), *(Line(n, line) for n, line in enumerate(made, 2))])
+    layout = columns.find(source)
+    assert layout.warnings == []
+    return list(read_rows(source, layout, known()))
+
+
+@pytest.mark.parametrize(
+    "above",
+    [("", "", "", "大新镇"), ("宁夏", "银川市", "兴庆区", "大新"), ("宁夏回族自治区", "市辖区", "", "640104101"),
+     ("", "", "", "银川市兴庆区大新镇")],
+)  # fmt: skip
+@pytest.mark.parametrize("village", ["塔桥村", "塔桥", "大新镇塔桥村委会", "640104101202"])
+def test_columns_of_the_divisions_above_tell_which_village_is_meant(
+    above: tuple[str, str, str, str], village: str
+) -> None:
+    (row,) = placed((*above, village))
+    assert (row.region_code, codes(row)) == (SAME_NAME, [])
+
+
+@pytest.mark.parametrize(
+    ("place", "code"),
+    [
+        (("", "", "", "通贵乡", "塔桥村"), "region_elsewhere"),
+        (("", "", "", "塔桥", "塔桥村"), "region_elsewhere"),
+        (("", "", "西夏区", "大新镇", "塔桥村"), "region_elsewhere"),
+        (("北京市", "", "", "", "永固社区"), "region_elsewhere"),
+        (("", "", "", "掌政镇", "640104101202"), "region_elsewhere"),
+        (("", "", "兴庆区", "", "塔桥村"), "region_ambiguous"),
+        (("", "", "", "大新镇", "不存在的村"), "region"),
+        (("", "", "", "大新镇", ""), "missing"),
+    ],
+)
+def test_divisions_that_do_not_fit_together_refuse_the_line(
+    place: tuple[str, str, str, str, str], code: str
+) -> None:
+    (row,) = placed(place)
+    assert codes(row) == [("region", code)]
+
+
+def test_merged_divisions_are_filled_down_and_no_village_below_another_town() -> None:
+    found = placed(
+        ("宁夏", "银川市", "兴庆区", "大新镇", "塔桥村"),
+        ("", "", "", "", "新渠梢村"),
+        ("", "", "", "", ""),
+        ("", "", "", "掌政镇", "塔桥村"),
+        ("", "", "", "大新镇", ""),
+    )
+    assert [row.region_code for row in found] == [SAME_NAME, VILLAGE, VILLAGE, "640104100202", None]
+    assert found[2].given[:5] == ["宁夏", "银川市", "兴庆区", "大新镇", "新渠梢村"]
+    assert codes(found[4]) == [("region", "missing")]
+
+
+def test_one_number_in_villages_of_one_name_makes_two_households() -> None:
+    headings = ["乡镇", *(HEADINGS[KEYS.index(key)] for key in GOOD)]
+    made = [[town, *GOOD.values()] for town in ("大新镇", "掌政镇")]
+    source = iter([Line(1, headings), *(Line(n, line) for n, line in enumerate(made, 2))])
+    for line in made:
+        line[1] = "塔桥村"
+    first, second = read_rows(source, columns.find(source), known())
+    assert (first.household, second.household) == (f"{SAME_NAME}|0012", "640104100202|0012")
+    assert (first.head_line, second.head_line) == (2, 3)
+
+
+def test_two_columns_for_the_town_are_named_and_not_taken() -> None:
+    layout = headings("乡镇", "村", "关系", "姓名", "证件号码", "街道")
+    assert "town" not in layout.places
+    assert [zh for zh, _ in layout.warnings] == ["以下列未导入：乡镇、街道"]
+
+
+def test_a_form_above_the_list_is_no_row_of_headings() -> None:
+    form = Line(1, ["省：", "宁夏", "市：", "银川", "县：", "兴庆区", "乡镇：", "大新镇"])
+    assert columns.find(iter([form, Line(2, ["村", "关系", "姓名", "证件号码"])])).line == 2
 
 
 def test_merged_cells_are_filled_down() -> None:

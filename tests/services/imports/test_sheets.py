@@ -13,11 +13,13 @@ import xlsxwriter
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.services.imports import sheets
+from app.services.imports import columns, sheets
 from app.services.imports.lines import NO_RESULT, FileRefused, Line
-from app.services.imports.xlsx import is_date_format
+from app.services.imports.rows import read_rows
+from app.services.imports.xlsx_book import is_date_format
 from app.services.imports.xlsx_sheet import as_date
 from tests.factories import spreadsheets
+from tests.factories.known import known
 
 TEXTS = st.text(st.characters(codec="gb18030", exclude_categories=["C", "Z"]), max_size=12)
 TABLES = st.lists(st.lists(TEXTS, min_size=1, max_size=8), min_size=1, max_size=12)
@@ -155,20 +157,88 @@ def test_formulas_give_their_result_and_say_so_or_are_refused_in_their_cell() ->
     assert fourth.warnings == ()
 
 
+def book_of(**sheets: list[list[str]]) -> bytes:
+    """With sheets of these names and cells; those whose name begins with _ are hidden."""
+    out = io.BytesIO()
+    with xlsxwriter.Workbook(out) as book:
+        made = [(book.add_worksheet(name), name, lines) for name, lines in sheets.items()]
+        next(sheet for sheet, name, _ in made if name[0] != "_").activate()
+        for sheet, name, lines in made:
+            for row, line in enumerate(lines):
+                sheet.write_row(row, 0, line)
+            if name[0] == "_":
+                sheet.hide()
+    return out.getvalue()
+
+
+NEEDED = ["村", "与户主关系", "姓名", "证件号码"]
+ROW = ["新渠梢村", "户主", "王芳", "1"]
+
+
+def list_of(data: bytes) -> tuple[list[list[str]], list[str]]:
+    """What is read, and what is said of the rest in Chinese."""
+    first, *others = read(data)
+    assert first.about
+    assert all(line.about is None for line in others)
+    return [line.cells for line in (first, *others)], [zh for zh, _ in first.about.remarks]
+
+
 def test_hidden_sheets_are_not_read_and_named() -> None:
-    out, book, first = workbook()
-    first.write_string(0, 0, "秘密")
-    shown, other = book.add_worksheet(), book.add_worksheet()
-    shown.write_string(0, 0, "姓名")
-    shown.write_string(1, 0, "王芳")
-    other.write_string(0, 0, "其他")
-    shown.activate()
-    first.hide()
-    book.close()
-    lines = read(out.getvalue())
-    assert [line.cells for line in lines] == [["姓名"], ["王芳"]]
-    assert lines[0].warnings == ("other_sheets", "hidden_sheets")
-    assert lines[1].warnings == ()
+    lines, remarks = list_of(book_of(_秘密=[NEEDED, ROW], 表=[["姓名"], ["王芳"]]))
+    assert lines == [["姓名"], ["王芳"]]
+    assert ["_秘密" in remark for remark in remarks] == [True]
+
+
+def test_a_cover_before_the_list_is_passed_over_and_named() -> None:
+    cover = [["大新镇家庭名册"], *([str(n)] for n in range(30))]
+    lines, remarks = list_of(book_of(封面=cover, 空=[], 名册=[["2026 年"], NEEDED, ROW], 汇总=[["合计"]]))
+    assert lines == [["2026 年"], NEEDED, ROW]
+    assert ["“名册”" in remark and "“封面”“汇总”未读取" in remark for remark in remarks] == [True]
+    layout = columns.find(iter(read(book_of(封面=cover, 名册=[NEEDED, ROW]))))
+    assert [zh for zh, _ in layout.warnings] == ["已读取工作表“名册”；“封面”未读取，如有名册请分别保存后上传"]
+
+
+def test_without_a_list_the_sheet_that_comes_nearest_is_complained_of() -> None:
+    data = book_of(封面=[["说明"]], 名册=[NEEDED[:3], ROW[:3]], 另=[["a"]])
+    with pytest.raises(FileRefused) as refused:
+        columns.find(iter(read(data)))
+    zh, en = refused.value.why
+    assert zh.startswith("没有找到表头：证件号码；")
+    assert "“封面”“另”未读取" in zh
+    assert "封面" in en
+
+
+def test_two_lists_are_refused_unless_one_is_empty() -> None:
+    with pytest.raises(FileRefused) as refused:
+        read(book_of(一村=[NEEDED, ROW], 封面=[["x"]], 二村=[["题"], NEEDED, [" "], ROW]))
+    assert "“一村”“二村”" in refused.value.why[0]
+    for blank in ([NEEDED], [NEEDED, [" "], ["", "　"]]):
+        assert list_of(book_of(空=blank, 二村=[NEEDED, ROW])) == ([NEEDED, ROW], [])
+        assert list_of(book_of(一村=[NEEDED, ROW], 空=blank)) == ([NEEDED, ROW], [])
+
+
+def test_all_lines_of_a_list_given_back_are_passed_over_beside_those_to_correct_only() -> None:
+    every = [NEEDED, ROW, ROW]
+    assert list_of(book_of(需修改=[NEEDED, ROW], 全部=every)) == ([NEEDED, ROW], [])
+    assert list_of(book_of(全部=every)) == (every, [])
+    with pytest.raises(FileRefused):
+        read(book_of(名册=[NEEDED, ROW], 全部=every))
+
+
+def test_plain_numbers_of_a_workbook_of_1904_are_dates_of_1904() -> None:
+    headings = [*NEEDED, "出生日期"]
+    number = spreadsheets.number(7, date(1990, 1, 1), female=False)
+    for date_1904, meant in ((True, date(1990, 1, 1)), (False, date(1985, 12, 31))):
+        out, book, sheet = workbook(date_1904=date_1904)
+        sheet.write_row(0, 0, headings)
+        sheet.write_row(1, 0, ["新渠梢村", "户主", "李建国", number])
+        sheet.write_number(1, 4, (date(1990, 1, 1) - date(1904, 1, 1)).days)
+        book.close()
+        lines = iter(read(out.getvalue()))
+        layout = columns.find(lines)
+        (row,) = read_rows(lines, layout, known())
+        assert (row.birth_date, row.refused) == (meant, not date_1904)
+        assert layout.date1904 is date_1904
 
 
 def rewritten(data: bytes, **members: str) -> bytes:

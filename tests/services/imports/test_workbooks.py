@@ -9,8 +9,9 @@ from app.services.imports import annotated, columns, sheets
 from app.services.imports.annotated import ADDED, Judged
 from app.services.imports.columns import COLUMNS, Layout
 from app.services.imports.lines import Line
-from app.services.imports.rows import Row, read_rows
-from app.services.imports.template import template
+from app.services.imports.row import Row
+from app.services.imports.rows import read_rows
+from app.services.imports.template import blank
 from tests.factories import spreadsheets
 from tests.factories.known import known
 from tests.factories.spreadsheets import HEADINGS, KEYS
@@ -44,14 +45,14 @@ def listed(lines: Iterable[Sequence[str]], keys: Sequence[str] = KEYS) -> list[L
 
 
 def test_the_template_is_a_list_without_lines() -> None:
-    data = template(["大新镇新渠梢村", "大新镇塔桥村"], ["低保", "二女户"])
+    data = blank(["大新镇新渠梢村", "大新镇塔桥村"], ["低保", "二女户"])
     layout, rows = understood(data)
     assert set(layout.places) == {column.key for column in COLUMNS}
     assert (layout.warnings, rows) == ([], [])
 
 
 def test_the_template_offers_what_can_be_chosen() -> None:
-    with zipfile.ZipFile(io.BytesIO(template(["大新镇塔桥村"], ["低保"]))) as archive:
+    with zipfile.ZipFile(io.BytesIO(blank(["大新镇塔桥村"], ["低保"]))) as archive:
         sheet = archive.read("xl/worksheets/sheet1.xml").decode()
     assert sheet.count('type="list"') == 1 + sum(bool(column.choices) for column in COLUMNS)
     assert "选项!$A$1:$A$1" in sheet
