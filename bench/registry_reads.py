@@ -7,6 +7,10 @@ worker of one village, of one town, and of the whole region. The households are 
 each; sealed columns are dummies, and each unsealing opens one same value, which costs what a real one does. Commits do
 not wait for the disk here: what counts is the reading. Ratios are to the first size; the absolute figures hold for the
 machine they were taken on. p99 is that of `repeats` calls with different names, people and categories.
+
+A village and a town are as large in each registry, the whole region is not: there a count of few finds more the larger
+it is. Counts of many pass the thousand at which counting stops in each; for the others see also the ratio per person
+counted. `found` is the median of what was counted, in the first and the last size.
 """
 
 import argparse
@@ -16,17 +20,16 @@ import secrets
 import statistics
 import time
 import uuid
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-import asyncpg
 from rich.console import Console
 from rich.table import Table
 from sqlalchemy import func, select, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app import crypto, names
+from app import crypto
 from app.access import Actor, visible
 from app.db import begin, connect
 from app.models.households import DocumentKind, Household, HouseholdStatus, Person
@@ -37,106 +40,10 @@ from app.services.search import HouseholdCriteria, PeopleCriteria, people
 from app.services.search import households as found_households
 from app.settings import settings
 from bench import stage
+from bench.registry_rows import HOUSEHOLDS, furnish
 
 WHOLE = "640000000000"
-HOUSEHOLDS, VILLAGES_OF_A_TOWN = 180, 24
-SURNAMES = (
-    "王李张刘陈杨赵黄周吴徐孙胡朱高林何郭马罗梁宋郑谢韩唐冯于董萧程曹袁邓许傅沈曾彭吕"
-    "苏卢蒋蔡贾丁魏薛叶阎余潘杜戴夏钟汪田任姜范方石姚谭"
-)
-GIVEN = (
-    "伟芳娜敏静丽强磊军洋勇艳杰娟涛明超秀霞平刚桂英华玉兰红建国文辉梅鑫雪宁波婷浩宇轩欣"
-    "怡子涵梓萱海燕春花晓东志小"
-)
 SAMPLE, WARM = 200, 5
-
-LOAD = """
-SET session_replication_role = replica;
-INSERT INTO region (code, level, parent_code, name, valid_from, valid_to, source)
-    SELECT left(town.code, 9) || lpad((200 + v)::text, 3, '0'), 5, town.code, '第' || v || '村', '2026-01-01', NULL,
-           'bench'
-      FROM (SELECT code, row_number() OVER (ORDER BY code) - 1 AS n FROM region
-             WHERE level = 4 AND code BETWEEN '640000000000' AND '649999999999') town,
-           generate_series(1, {per_town}) v
-     WHERE town.n * {per_town} + v <= {villages};
-CREATE UNLOGGED TABLE bench_village AS
-    SELECT code, row_number() OVER (ORDER BY code) - 1 AS n FROM region WHERE level = 5;
-CREATE FUNCTION pg_temp.id(kind int, i bigint) RETURNS uuid LANGUAGE sql IMMUTABLE
-    RETURN (lpad(to_hex(kind), 8, '0') || lpad(to_hex(i), 24, '0'))::uuid;
-INSERT INTO household (id, number, region_code, status, family_type, local_number, address_sealed, verified_at,
-                       created_at)
-    OVERRIDING SYSTEM VALUE
-    SELECT pg_temp.id(1, i), 100001 + i, v.code, CASE WHEN i % 50 = 0 THEN 'moved_out' ELSE 'active' END,
-           (ARRAY['developing', 'stable', 'elderly', 'new_citizen'])[1 + (hashint8(i) & 3)], (i % {per_village})::text,
-           '\\x01', now(), now()
-      FROM generate_series(0, {households} - 1) i JOIN bench_village v ON v.n = i / {per_village};
-INSERT INTO person (id, region_code, name, pinyin, initials, sex, birth_date, document_kind, document_number_sealed,
-                    document_index, phone_sealed, phone_index, hukou_region_code, hukou_type, resident_since,
-                    created_at)
-    SELECT pg_temp.id(2, i * 3 + k), v.code, n.name, n.pinyin, n.initials,
-           CASE (k + hashint8(i)) & 1 WHEN 1 THEN 'female' ELSE 'male' END,
-           date '2026-01-01' - (CASE k WHEN 2 THEN 0 ELSE 7300 END + (hashint8(i * 7 + k) & 16383)), 'resident_id',
-           '\\x01',
-           sha256(('d' || i * 3 + k)::bytea), '\\x01', sha256(('p' || i * 3 + k)::bytea),
-           CASE WHEN hashint8(i) & 31 = 0 THEN '110101001000' ELSE v.code END, 'rural', '2010-01-01', now()
-      FROM generate_series(0, {households} - 1) i JOIN bench_village v ON v.n = i / {per_village},
-           generate_series(0, 2) k, bench_name n
-     WHERE n.id = (hashint8(i * 3 + k) & 65535);
-INSERT INTO membership (id, household_id, person_id, relation, valid_from)
-    SELECT pg_temp.id(3, i * 3 + k), pg_temp.id(1, i), pg_temp.id(2, i * 3 + k),
-           (ARRAY['head', 'spouse', 'child'])[k + 1], '2020-01-01'
-      FROM generate_series(0, {households} - 1) i, generate_series(0, 2) k;
-INSERT INTO couple (id, wife_id, husband_id, plans_pregnancy, valid_from)
-    SELECT pg_temp.id(4, i), pg_temp.id(2, i * 3 + 1), pg_temp.id(2, i * 3), false, '2010-01-01'
-      FROM generate_series(0, {households} - 1) i;
-INSERT INTO category (id, code, household_id, evidence_sealed, valid_from, verified_by)
-    SELECT pg_temp.id(5, i), (ARRAY['minimum_income', 'only_child_deceased'])[1 + (i % 20 = 0)::int], pg_temp.id(1, i),
-           '\\x01', '2020-01-01', pg_temp.id(9, 1)
-      FROM generate_series(0, {households} - 1) i WHERE hashint8(i) % 25 = 0;
-INSERT INTO category (id, code, person_id, evidence_sealed, valid_from, verified_by)
-    SELECT pg_temp.id(6, i), 'surgery_complication', pg_temp.id(2, i * 3), '\\x01', '2020-01-01', pg_temp.id(9, 1)
-      FROM generate_series(0, {households} - 1, 700) i;
-SET session_replication_role = origin;
-"""
-BULK = ("household", "person", "membership", "couple", "category")
-INDEXES = """
-SELECT indexname, indexdef FROM pg_indexes WHERE tablename = ANY($1)
-   AND indexname NOT IN (SELECT conname FROM pg_constraint)
-"""
-
-
-async def furnish(url: str, size: int) -> None:
-    """Secondary indexes are made after the rows, as a restore would."""
-    connection = await asyncpg.connect(url)
-    await connection.execute(
-        "CREATE UNLOGGED TABLE bench_name (id int PRIMARY KEY, name text, pinyin text, initials text)"
-    )
-    await connection.copy_records_to_table("bench_name", records=list(some_names()))
-    indexes = await connection.fetch(INDEXES, BULK)
-    for row in indexes:
-        await connection.execute(f"DROP INDEX {row['indexname']}")
-    numbers = {"households": size, "per_village": HOUSEHOLDS, "per_town": VILLAGES_OF_A_TOWN}
-    await connection.execute(LOAD.format(villages=-(-size // HOUSEHOLDS), **numbers))
-    for row in indexes:
-        await connection.execute(row["indexdef"])
-    await connection.execute("ALTER SYSTEM SET synchronous_commit = off")
-    await connection.execute("SELECT pg_reload_conf()")
-    await connection.execute("VACUUM ANALYZE")
-    await connection.execute("CHECKPOINT")
-    await connection.close()
-
-
-def some_names() -> Sequence[tuple[int, str, str, str]]:
-    """65,536 that occur as surnames do: the first is that of one in fifteen."""
-    dice = random.Random(1)
-    weights = [1 / (rank + 4) for rank in range(len(SURNAMES))]
-    made = []
-    for number in range(65_536):
-        given = "".join(dice.choices(GIVEN, k=dice.choice((1, 2, 2, 2))))
-        name = dice.choices(SURNAMES, weights)[0] + given
-        sound = names.pinyin(name)
-        made.append((number, name, sound, names.initials(sound)))
-    return made
 
 
 @dataclass
@@ -198,6 +105,12 @@ def document(dice: random.Random, world: World, scope: str) -> dict[str, Any]:
     }
 
 
+def many_ages(dice: random.Random, _world: World, _scope: str) -> dict[str, Any]:
+    """Ten years of children and of parents, of which every region has more than a thousand."""
+    age = dice.randrange(25, 55)
+    return {"age_from": age, "age_to": age + 9}
+
+
 def category(dice: random.Random, _world: World, _scope: str) -> dict[str, Any]:
     return {"category": dice.choice(["minimum_income", "only_child_deceased", "surgery_complication"])}
 
@@ -248,31 +161,53 @@ CALLS: dict[str, Making] = {
     "nobody's 户编号": finding(lambda *_: {"local_number": "none"}),
     "list of households": a_list,
     "detail of a household": detail,
-    "count 王": finding(lambda *_: {"name": "王"}, counted=True),
+    "count of many: 王": finding(lambda *_: {"name": "王"}, counted=True),
+    "count of many: women": finding(lambda *_: {"sex": "female"}, counted=True),
+    "count of many: ten years": finding(many_ages, counted=True),
+    "count of many: 低保": finding(lambda *_: {"category": "minimum_income"}, counted=True),
     "count of a category": finding(category, counted=True),
     "count of an age": finding(ages, counted=True),
 }
 
 
-async def measure(url: str, repeats: int) -> dict[tuple[str, str], list[float]]:
-    """Milliseconds of each call, round by round, so that a disturbance hits all alike."""
+@dataclass
+class Taken:
+    """Milliseconds of each call; of a count also how many it found."""
+
+    times: list[float] = field(default_factory=list)
+    found: list[int] = field(default_factory=list)
+
+    @property
+    def per_one(self) -> float:
+        return p(self.times, 50) / max(self.counted, 1)
+
+    @property
+    def counted(self) -> int:
+        return int(statistics.median(self.found))
+
+
+Calls = dict[tuple[str, str], Taken]
+
+
+async def measure(url: str, repeats: int) -> Calls:
+    """Round by round, so that a disturbance hits all alike."""
     crypto.use(crypto.SettingsKeys(settings()))
     unseal_one_value()
     engine = connect(settings(), url)
     async with begin() as session:
         world = await arrive(session)
-    taken: dict[tuple[str, str], list[float]] = {
-        (name, scope): [] for name in CALLS for scope in world.places
-    }
+    taken: Calls = {(name, scope): Taken() for name in CALLS for scope in world.places}
     dice = random.Random(2)
     for turn in range(repeats + WARM):
-        for (name, scope), times in taken.items():
+        for (name, scope), one in taken.items():
             call, actor = CALLS[name](dice, world, scope), world.actor(scope)
             started = time.perf_counter()
             async with begin() as session:
-                await call(session, actor)
+                answer = await call(session, actor)
             if turn >= WARM:
-                times.append((time.perf_counter() - started) * 1000)
+                one.times.append((time.perf_counter() - started) * 1000)
+                if name.startswith("count"):
+                    one.found.append(answer["count"])
     await engine.dispose()
     return taken
 
@@ -286,18 +221,27 @@ def unseal_one_value() -> None:
     crypto.unseal = unseal
 
 
-def show(sizes: list[int], taken: dict[int, dict[tuple[str, str], list[float]]]) -> None:
+def show(sizes: list[int], taken: dict[int, Calls]) -> None:
     table = Table("call", "by a worker of")
     for size in sizes:
         for heading in ("p50 ms", "p99 ms"):
             table.add_column(f"{size:,}\n{heading}", justify="right")
     for heading in ("p50", "p99"):
         table.add_column(f"{heading} ×\n{sizes[-1]:,}", justify="right")
+    table.add_column("found", justify="right")
+    table.add_column("p50 ×\nper one", justify="right")
     for key in taken[sizes[0]]:
-        figures = [(p(taken[size][key], 50), p(taken[size][key], 99)) for size in sizes]
+        figures = [(p(taken[size][key].times, 50), p(taken[size][key].times, 99)) for size in sizes]
         ratios = [f"{last / first:.2f}" for first, last in zip(figures[0], figures[-1], strict=True)]
-        table.add_row(*key, *(f"{one:.1f}" for figure in figures for one in figure), *ratios)
-    Console(width=160).print(table)
+        counts = counted(taken[sizes[0]][key], taken[sizes[-1]][key])
+        table.add_row(*key, *(f"{one:.1f}" for figure in figures for one in figure), *ratios, *counts)
+    Console(width=180).print(table)
+
+
+def counted(first: Taken, last: Taken) -> list[str]:
+    if not first.found:
+        return ["", ""]
+    return [f"{first.counted:,}, {last.counted:,}", f"{last.per_one / first.per_one:.2f}"]
 
 
 def p(times: list[float], percent: int) -> float:

@@ -35,7 +35,8 @@ class CorrectionStatus(StrEnum):
 
 class Correction(Base):
     """One field of one person or household, from its value when asked to the one asked for. One open request for a
-    field at a time. What is sealed is emptied when the person is erased."""
+    field at a time. `region_code` is where the person or household is counted, or was last. What is sealed is emptied
+    when the person is erased."""
 
     __tablename__ = "correction"
     __table_args__ = (
@@ -55,6 +56,7 @@ class Correction(Base):
             postgresql_where=text("status = 'open'"),
         ),
         Index("ix_correction_status", "status", "requested_at", "id"),
+        Index("ix_correction_region_code", "region_code", "status", "requested_at", "id"),
         Index("ix_correction_person_id", "person_id"),
         Index("ix_correction_household_id", "household_id"),
         Index("ix_correction_requested_by", "requested_by", "requested_at", "id"),
@@ -63,6 +65,7 @@ class Correction(Base):
     id: Mapped[uuid.UUID] = mapped_column(primary_key=True)
     person_id: Mapped[uuid.UUID | None] = mapped_column(ForeignKey("person.id"))
     household_id: Mapped[uuid.UUID | None] = mapped_column(ForeignKey("household.id"))
+    region_code: Mapped[str] = mapped_column(ForeignKey("region.code"))
     field: Mapped[CorrectionField]
     status: Mapped[CorrectionStatus]
     old_sealed: Mapped[bytes | None]

@@ -3,10 +3,11 @@
 from datetime import date, timedelta
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import select, text
 from sqlalchemy.exc import IntegrityError
 
 from app import clock
+from app.access import visible
 from app.db import new_id
 from app.errors import Invalid, NotFound, StaleVersion, WrongState, to_problem
 from app.journey import resident_number
@@ -19,15 +20,19 @@ from app.models.households import (
     HouseholdEvent,
     HukouType,
     Membership,
+    Person,
     Sex,
 )
 from app.models.identity import ResidentAccount, Role
-from app.services import corrections, identity
+from app.services import corrections, identity, moves
 from app.services.corrections.changes import CHANGE
 from app.services.documents import DocumentNotValid
 from app.services.households import family_types
 from app.services.idempotency import Key
+from tests.explain import Explain
 from tests.factories import appointments as made
+from tests.factories import families
+from tests.factories.families import EAST, WEST
 from tests.residents import NEXT_COUNTY_TOWN
 
 pytestmark = pytest.mark.usefixtures("connection")
@@ -331,6 +336,73 @@ async def test_a_list_is_masked_and_ends_at_the_region(session):
     assert (shown.name, shown.new, shown.evidence) == (
         "李秀英", {"kind": "passport", "number": "E12345678"}, "户口本",
     )  # fmt: skip
+
+
+async def open_in(session, region):
+    who = await village(session, region)
+    rows = await corrections.listing(session, who, status=CorrectionStatus.OPEN, after=None, limit=10)
+    return {row.field for row in rows}
+
+
+async def two_requests(session):
+    """One about a person, one about a household."""
+    family = await families.family(session)
+    await ask(session, family.wife_actor, family.wife, F.NAME, "李秀瑛")
+    await ask(session, family.wife_actor, family.household, F.ADDRESS, "东村 8 号")
+    return family
+
+
+async def test_what_is_asked_for_goes_with_a_household_that_moves(session):
+    family = await two_requests(session)
+    assert await open_in(session, EAST) == {F.NAME, F.ADDRESS}
+    plan = moves.ProposeMove(
+        household_id=family.household.id, version=family.household.version, to_region_code=WEST,
+        address="西村 5 号", moved_on=clock.today(),
+    )  # fmt: skip
+    await moves.propose(session, await office(session), key=Key(new_id(), b"move"), plan=plan)
+    assert await open_in(session, EAST) == set()
+    assert await open_in(session, WEST) == {F.NAME, F.ADDRESS}
+
+
+async def test_what_is_asked_for_somebody_dead_stays_where_it_is_until_that_was_a_mistake(session):
+    family = await two_requests(session)
+    worker = await village(session, EAST)
+    event = await families.happens(
+        session, worker, family.household.id, "death", person_id=family.wife.id, on=str(clock.today())
+    )
+    assert await open_in(session, EAST) == {F.NAME, F.ADDRESS}
+    plan = moves.ProposeMove(
+        household_id=family.household.id, version=family.household.version, to_region_code=WEST,
+        address="西村 5 号", moved_on=clock.today(),
+    )  # fmt: skip
+    await moves.propose(session, await office(session), key=Key(new_id(), b"move"), plan=plan)
+    assert (await open_in(session, EAST), await open_in(session, WEST)) == ({F.NAME}, {F.ADDRESS})
+    await families.annulled(session, await village(session, WEST), event)
+    assert (await open_in(session, EAST), await open_in(session, WEST)) == (set(), {F.NAME, F.ADDRESS})
+
+
+async def test_who_has_not_come_after_all_has_nothing_to_be_corrected(session):
+    family, worker = await families.family(session), await village(session, EAST)
+    event = await families.happens(
+        session, worker, family.household.id, "birth", child=families.newcomer()
+    )  # fmt: skip
+    child = await session.get_one(Person, event.person_id)
+    asked = await ask(session, worker, child, F.NAME, "王平安")
+    await families.annulled(session, worker, event)
+    row = await session.get_one(Correction, asked.id, populate_existing=True)
+    assert (row.status, row.version) == (CorrectionStatus.WITHDRAWN, 2)
+
+
+@pytest.mark.parametrize("status", [CorrectionStatus.OPEN, CorrectionStatus.APPROVED])
+async def test_the_list_of_a_village_is_read_by_its_region(session, status):
+    await session.execute(text("SET LOCAL enable_seqscan = off"))
+    others = "ix_correction_status, uq_correction_person_id_field_open, uq_correction_household_id_field_open"
+    await session.execute(text(f"DROP INDEX {others}"))
+    worker = await village(session)
+    query = select(Correction.id).where(visible(worker, Correction), Correction.status == status)
+    plan = "\n".join(await session.scalars(Explain(query)))
+    assert "ix_correction_region_code" in plan, plan
+    assert "SubPlan" not in plan, plan
 
 
 async def test_the_address_of_a_household_is_corrected(session):

@@ -3,7 +3,7 @@
 from datetime import UTC, date, datetime, timedelta
 
 import pytest
-from sqlalchemy import select, update
+from sqlalchemy import select, text, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app import clock
@@ -29,6 +29,15 @@ async def found(session: AsyncSession, *people: Person) -> list[Suspicion]:
         | Suspicion.person_b.in_([one.id for one in people])
     )
     return list(await session.scalars(pairs.execution_options(populate_existing=True)))
+
+
+async def test_doubles_are_looked_up_and_not_sought_among_all(session: AsyncSession) -> None:
+    """A chunk of two thousand read all three million people, and took five seconds instead of a tenth of one."""
+    await session.execute(text("SET LOCAL enable_nestloop = off"))  # the planner takes a join if it can
+    given = {"people": [new_id()], "now": clock.now(), "days": 3, "holders": 20, "scores": "{}"}
+    plan = list(await session.scalars(text(f"EXPLAIN {finding.FIND.text}"), given))
+    joined = [line for line in plan if ("Hash Cond" in line or "Merge Cond" in line) and "q.id" in line]
+    assert not joined, plan
 
 
 @pytest.mark.parametrize(

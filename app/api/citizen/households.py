@@ -95,12 +95,6 @@ class CategoryView(View):
     valid_to: date | None
 
 
-class EventView(View):
-    at: datetime
-    kind: str
-    note: Annotated[str | None, Field(description="Returned: the pointers of the marked fields")]
-
-
 class FamilyTypeFacts(View):
     """What the rule looked at, each as so many members."""
 
@@ -137,7 +131,6 @@ class HouseholdDetail(View):
     members: list[MemberView]
     couple: CoupleView | None
     categories: list[CategoryView]
-    handbook: list[EventView]
 
     @classmethod
     def of(cls, detail: dict[str, Any]) -> "HouseholdDetail":
@@ -169,9 +162,7 @@ async def my_households(db: Db, actor: Read) -> list[HouseholdSummary]:
     return [HouseholdSummary.model_validate(row) for row in await households.mine(db, actor)]
 
 
-@router.get(
-    "/households/{id}", summary="家庭详情和手册 A household and its handbook", responses=problems(NotFound)
-)
+@router.get("/households/{id}", summary="家庭详情 A household in detail", responses=problems(NotFound))
 async def household(db: Db, actor: Read, id: uuid.UUID) -> HouseholdDetail:
     return HouseholdDetail.of(await households.detail(db, actor, id=id, purpose="own_file"))
 

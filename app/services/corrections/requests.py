@@ -64,9 +64,10 @@ async def request(
         await belonging.lock_homes(db, [subject_id], [subject_id])  # before people, as everybody does
         subject = await subject_of(db, actor, subject_id, change)
         await _check(db, actor, subject, change)
+        household = await household_of(db, subject)
         row = Correction(
-            id=key.id, field=change.field, status=CorrectionStatus.OPEN, requester_role=actor.role,
-            requested_by=actor.account_id, requested_at=clock.now(),
+            id=key.id, region_code=household.region_code, field=change.field, status=CorrectionStatus.OPEN,
+            requester_role=actor.role, requested_by=actor.account_id, requested_at=clock.now(),
             person_id=subject.id if isinstance(subject, Person) else None,
             household_id=subject.id if isinstance(subject, Household) else None,
         )  # fmt: skip
@@ -74,7 +75,6 @@ async def request(
         row.new, row.evidence = changes.kept(changes.written(change)), evidence
         db.add(row)
         await db.flush()  # refuses the second of two at once
-        household = await household_of(db, subject)
         await note(
             db, actor, household, "correction_requested", change.field, person_id=row.person_id,
             detail={"evidence": evidence, "new": {change.field: changes.written(change)}},

@@ -3,7 +3,6 @@
 import json
 import uuid
 from datetime import date, datetime
-from enum import StrEnum
 from itertools import groupby
 from typing import Any
 
@@ -11,6 +10,7 @@ from sqlalchemy import ColumnElement, Date, DateTime, LargeBinary, Table, Uuid, 
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.db import Base
+from app.services.households.belonging import plain
 
 #: Each: table, key (the row's primary key), column, old, new.
 Changes = list[dict[str, Any]]
@@ -25,11 +25,7 @@ def table(name: str) -> Table:
 def _plain(value: Any) -> Any:
     if isinstance(value, uuid.UUID):
         return str(value)
-    if isinstance(value, date):
-        return value.isoformat()
-    if isinstance(value, bytes):
-        return SEALED
-    return value.value if isinstance(value, StrEnum) else value
+    return SEALED if isinstance(value, bytes) else plain(value)
 
 
 def _typed(column: Any, value: Any) -> Any:

@@ -78,7 +78,8 @@ WITH pair AS (
         UNION
         SELECT q.id FROM person q WHERE phone.tells AND q.phone_index = p.phone_index AND q.pinyin = p.pinyin
      ) AS candidate
-      JOIN person q ON q.id = candidate.id
+     -- One by one: as a join it would read all people for each chunk. OFFSET keeps the planner from making it one.
+     CROSS JOIN LATERAL (SELECT * FROM person WHERE id = candidate.id OFFSET 0) AS q
      CROSS JOIN LATERAL (SELECT EXISTS (
         SELECT FROM membership m JOIN membership n ON n.household_id = m.household_id
          WHERE m.person_id = p.id AND n.person_id = q.id AND m.valid_to IS NULL AND n.valid_to IS NULL

@@ -15,11 +15,11 @@ from app.models.consents import Consent
 from app.models.duplicates import Merge, Suspicion, SuspicionStatus
 from app.models.households import Couple, Household, HouseholdStatus, Membership, Person, Relation
 from app.services import audit, idempotency
-from app.services.duplicates import obstacles
+from app.services.duplicates import obstacles, waiting
 from app.services.duplicates.changes import Changes, dump, put, table
 from app.services.duplicates.obstacles import MergeBlocked
 from app.services.duplicates.references import KEYS, moved
-from app.services.follow_ups.work import LIVE
+from app.services.follow_ups.events import LIVE
 from app.services.households import belonging, family_types
 from app.services.households.handbook import members_of, note
 from app.services.idempotency import Key
@@ -236,6 +236,7 @@ async def _move_subject(
     theirs = or_(place.c.person_id == kept_id, place.c.spouse_id == kept_id)  # by index
     condition = and_(theirs, place.c.subject_id == old, place.c.id.not_in(stay))
     await put(db, changes, place, condition, subject_id=new)
+    await waiting.move(db, changes, kept_id, old, new)
 
 
 async def follow(db: AsyncSession, changes: Changes, kept_id: uuid.UUID, lost_id: uuid.UUID) -> None:
@@ -249,7 +250,8 @@ async def follow(db: AsyncSession, changes: Changes, kept_id: uuid.UUID, lost_id
     await put(db, changes, PERSON, PERSON.c.id == kept_id, region_code=region)
     if region is None:
         return
-    follow_up, appointment, report = map(table, ("follow_up", "appointment", "diagnostic_report"))
+    names = ("follow_up", "appointment", "diagnostic_report", "correction", "waitlist_entry")
+    follow_up, appointment, report, correction, entry = map(table, names)
     both = PERSON.c.id.in_([report.c.person_id, report.c.spouse_id])
     elsewhere = exists().where(both, PERSON.c.region_code != region)
     own = or_(report.c.person_id == kept_id, report.c.spouse_id == kept_id)
@@ -257,6 +259,8 @@ async def follow(db: AsyncSession, changes: Changes, kept_id: uuid.UUID, lost_id
         follow_up: and_(follow_up.c.person_id == kept_id, follow_up.c.status.in_(LIVE)),
         appointment: and_(appointment.c.person_id == kept_id, appointment.c.starts_at > clock.now()),
         report: and_(own, ~elsewhere),
+        correction: correction.c.person_id == kept_id,
+        entry: and_(entry.c.person_id == kept_id, entry.c.status.in_(waiting.LIVE)),
     }
     for place, theirs in rows.items():
         await put(db, changes, place, theirs, region_code=region)

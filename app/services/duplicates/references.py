@@ -24,6 +24,7 @@ PERSON_STAYS = {
     "qualification.spouse_id": _DERIVED,
     "qualification.subject_id": _DERIVED,
     "appointment.subject_id": "a person or a couple: moved with a look at what it may collide with",
+    "waitlist_entry.subject_id": "a person or a couple: moved, or given up where both wait in one line",
     "import_row.person_id": "what a list said; undoing the import refuses whom a merge has changed",
     "household_move.head_id": "who was to head a household; a move under way is decided before a merge",
     "suspicion.person_a": "the pair as it was found",
@@ -40,7 +41,11 @@ HOUSEHOLD_STAYS = {
     "merge.lost_household_id": _MERGE,
 }
 #: Of which the kept one has its own: the other's stays where it was, as its history.
-KEYS = {"survey_response.household_id": ("code", "year")}
+KEYS = {
+    "survey_response.household_id": ("code", "year"),
+    "inbox_message.person_id": ("kind", "entity_id", "once"),
+    "rotation_turn.person_id": ("rotation_id",),
+}
 
 
 def moved(target: str) -> list[tuple[Table, str]]:

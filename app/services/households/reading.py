@@ -3,7 +3,7 @@
 import uuid
 from typing import Any
 
-from sqlalchemy import func, or_, select
+from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.access import Actor, Permission, fetch, unrestricted, visible
@@ -13,7 +13,6 @@ from app.models.households import (
     CategoryDefinition,
     Couple,
     Household,
-    HouseholdEvent,
     HouseholdStatus,
     Membership,
     Person,
@@ -84,7 +83,6 @@ async def detail(
         "version": row.version, "marks": marks, "form": form,
         "address": row.address if unmasked else None, "members": await _members(db, actor, row, unmasked=unmasked),
         "couple": await _couple(db, row), "categories": await _categories(db, row),
-        "handbook": await handbook(db, row),
     }  # fmt: skip
 
 
@@ -148,10 +146,3 @@ async def _categories(db: AsyncSession, row: Household) -> list[Category]:
 async def categories(db: AsyncSession) -> list[CategoryDefinition]:
     """The catalogue that a family claims from."""
     return list(await db.scalars(select(CategoryDefinition).order_by(CategoryDefinition.code)))
-
-
-async def handbook(db: AsyncSession, row: Household) -> list[HouseholdEvent]:
-    """Each step so far, in time order."""
-    both = select(Household.id).where(or_(Household.id == row.id, Household.merged_into == row.id))
-    query = select(HouseholdEvent).where(HouseholdEvent.household_id.in_(both))
-    return list(await db.scalars(query.order_by(HouseholdEvent.id)))

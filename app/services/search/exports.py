@@ -22,7 +22,7 @@ from app.services.idempotency import Key
 from app.services.search import filters, households, people
 from app.services.search.households import HouseholdCriteria
 from app.services.search.people import PeopleCriteria
-from app.services.search.workbook import MEDIA_TYPE, Mark, Workbook, lines, order_of
+from app.services.search.workbook import Mark, Workbook, lines, order_of
 
 JOB = "export_registry"
 KEPT = timedelta(days=7)
@@ -149,6 +149,8 @@ async def _fail(export_id: uuid.UUID, problem: Problem) -> None:
 async def _make(export_id: uuid.UUID) -> None:
     with files.temporary() as out, ExitStack() as stack:
         async with begin() as db:
+            # The number on the watermark and every line are of one moment.
+            await db.connection(execution_options={"isolation_level": "REPEATABLE READ"})
             row = await _claimed(db, export_id)
             if row is None:
                 return
@@ -164,7 +166,7 @@ async def _make(export_id: uuid.UUID) -> None:
         async with begin() as db:
             if await _claimed(db, export_id) is None:
                 return  # another run was faster
-            file = await files.store(db, actor, out, id=new_id(), name=name, media_type=MEDIA_TYPE, kept=KEPT)
+            file = await files.store(db, actor, out, id=new_id(), name=name, kept=KEPT)
             await _set(db, export_id, ExportStatus.DONE, file_id=file.id, rows_done=book.rows)
 
 
@@ -225,7 +227,7 @@ async def _found(db: AsyncSession, actor: Actor, criteria: PeopleCriteria | Hous
 async def _fill(
     db: AsyncSession, actor: Actor, row: RegistryExport, query: Select[Any], book: Workbook, total: int
 ) -> None:
-    """One statement of one moment names the people; their data are read in pieces."""
+    """The people are named once; their data are read in pieces."""
     await _progress(row.id, 0, total)
     action = "export_unmasked" if row.unmasked else "export"
     found = await db.stream_scalars(query, execution_options={"yield_per": CHUNK})

@@ -92,7 +92,7 @@ class Line:
 
 
 async def lines(db: AsyncSession, actor: Actor, ids: list[uuid.UUID]) -> list[Line]:
-    """These people, in this order, without those who have left the actor's region meanwhile."""
+    """These people, in this order, as far as the actor sees them."""
     member = aliased(Membership)
     first = (
         select(member.person_id)

@@ -1,11 +1,13 @@
 """Searching, counting, saving filters and exporting at the staff door."""
 
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from app import db
 from app.models.audit import AuditEvent
 from app.models.identity import Role
 from app.models.search import RegistryExport, SavedFilter
@@ -130,7 +132,18 @@ async def test_the_figures_of_a_region(session: AsyncSession, people: list[Any])
     assert (await caller.get(f"/staff/v1/statistics?region_code={NEXT_COUNTY}")).status_code == 403
 
 
-async def test_an_export_is_asked_for_made_and_fetched(session: AsyncSession, people: list[Any]) -> None:
+@pytest.fixture
+async def real(committed: str) -> AsyncIterator[AsyncSession]:
+    """Real commits: an export reads all of one moment, in a transaction of its own."""
+    async with db.sessions() as session:
+        await made.villages(session)
+        await made.household(session, person("王一"))
+        await session.commit()
+        yield session
+
+
+async def test_an_export_is_asked_for_made_and_fetched(real: AsyncSession) -> None:
+    session = real
     caller = await staff_client(session, Role.COUNTY_ADMINISTRATOR, COUNTY)
     body = {"criteria": {"kind": "people", "name": "王一"}, "unmasked": True}
     assert (await caller.post("/staff/v1/exports", json=body, headers=key())).status_code == 422, "no purpose"

@@ -269,6 +269,35 @@ async def test_progress_is_seen_and_a_second_run_changes_nothing(
     assert len(rows(await book(session, actor, id))) == 5
 
 
+async def test_the_number_and_the_lines_are_of_one_moment(
+    session: AsyncSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While a long list is written people come and go."""
+    actor = await worker(session, COUNTY, Role.COUNTY_ADMINISTRATOR)
+    leaving = person("王远")
+    for number, one in enumerate((person("王芳"), person("王兰"), leaving)):
+        await made.household(session, one, local_number=str(number))
+    monkeypatch.setattr(exports, "CHUNK", 1)
+    id = await ask(session, actor)
+    write = exports.lines
+    came = iter("赵钱孙")
+
+    async def meanwhile(*arguments: Any) -> Any:
+        async with db.begin() as other:
+            await made.household(other, person(f"{next(came)}新"), region_code=NEXT_VILLAGE)
+            gone = update(Person).where(Person.id == leaving.id)
+            await other.execute(gone.values(region_code=NEXT_COUNTY))
+        return await write(*arguments)
+
+    monkeypatch.setattr(exports, "lines", meanwhile)
+    await exports.make(id)
+    taken = await book(session, actor, id)
+    assert len(rows(taken)) == 3
+    assert "共 3 行" in taken.read("xl/worksheets/sheet1.xml").decode()
+    row = await session.get_one(RegistryExport, id, populate_existing=True)
+    assert (row.rows_done, row.rows_total) == (3, 3)
+
+
 async def test_a_list_that_excel_could_not_hold_is_refused(
     session: AsyncSession, monkeypatch: pytest.MonkeyPatch
 ) -> None:
