@@ -11,9 +11,10 @@ from fastapi.params import Depends
 from app import clock
 from app.access import Actor, Permission
 from app.api.deps import Day, Db, IdempotencyKey, Listing, Paging, View, example, listing
-from app.errors import NotFound, WrongState, problems
+from app.errors import NotFound, StaleVersion, WrongState, problems
 from app.models.appointments import AppointmentStatus, SlotStatus
-from app.services.appointments import bookings, slots
+from app.models.identity import Role
+from app.services.appointments import reading, slot_changes, slots
 
 
 class ClinicView(View):
@@ -35,6 +36,22 @@ class PublishedSlot(View):
     capacity: int
     booked: int
     status: SlotStatus
+    room_id: uuid.UUID | None
+    practitioner_id: uuid.UUID | None
+    schedule_id: uuid.UUID | None
+    version: int
+
+
+class SlotEventView(View):
+    """One change by hand: `field` was `old` and became `new`."""
+
+    id: int
+    at: datetime
+    field: str
+    old: str | None
+    new: str | None
+    actor_role: Role
+    actor_id: uuid.UUID | None
 
 
 class ScheduledAppointment(View):
@@ -65,7 +82,7 @@ def router(may: Callable[[Permission], Depends]) -> APIRouter:
         "/slots",
         status_code=201,
         summary="发布号源 Publish a slot",
-        responses=problems(NotFound, slots.SlotExists),
+        responses=problems(NotFound, slots.SlotExists, slots.RoomTaken, slots.PractitionerTaken),
     )
     async def publish_slot(
         db: Db,
@@ -92,6 +109,40 @@ def router(may: Callable[[Permission], Depends]) -> APIRouter:
         rows = await slots.of_day(db, actor, on=on or clock.today(), after=after, limit=page.limit + 1)
         return listing(rows, page, lambda row: (row.starts_at.isoformat(), row.id))
 
+    @router.patch(
+        "/slots/{id}",
+        summary="修改号源 Change a slot",
+        responses=problems(
+            NotFound, StaleVersion, WrongState, slot_changes.CapacityBelowBooked,
+            slot_changes.AlreadyReleased, slots.RoomTaken, slots.PractitionerTaken, slots.SlotExists,
+        ),
+    )  # fmt: skip
+    async def change_slot(
+        db: Db,
+        actor: Annotated[Actor, may(Permission.SLOT_PUBLISH)],
+        id: uuid.UUID,
+        body: slot_changes.ChangeSlot,
+    ) -> PublishedSlot:
+        """Also while people book. Never below what is booked; places that are added go to those who wait first. The
+        release can be changed until it has come."""
+        return PublishedSlot.model_validate(await slot_changes.change(db, actor, id=id, new=body))
+
+    @router.get(
+        "/slots/{id}/changes",
+        summary="号源修改记录 What was changed of a slot",
+        response_model=Listing[SlotEventView],
+        responses=problems(NotFound),
+    )
+    async def slot_history(
+        db: Db, actor: Annotated[Actor, may(Permission.SLOT_READ)], id: uuid.UUID, page: Paging
+    ) -> dict[str, Any]:
+        """By hand, newest first."""
+        before = page.after(int)
+        rows = await slot_changes.history(
+            db, actor, id=id, before=before[0] if before else None, limit=page.limit + 1
+        )
+        return listing(rows, page, lambda row: (row.id,))
+
     @router.post(
         "/slots/{id}/close", summary="停止预约 Close a slot", responses=problems(NotFound, WrongState)
     )
@@ -99,7 +150,16 @@ def router(may: Callable[[Permission], Depends]) -> APIRouter:
         db: Db, actor: Annotated[Actor, may(Permission.SLOT_PUBLISH)], id: uuid.UUID
     ) -> PublishedSlot:
         """No further bookings; those made stand."""
-        return PublishedSlot.model_validate(await slots.close(db, actor, id=id))
+        return PublishedSlot.model_validate(await slot_changes.close(db, actor, id=id))
+
+    @router.post(
+        "/slots/{id}/reopen", summary="恢复预约 Reopen a slot", responses=problems(NotFound, WrongState)
+    )
+    async def reopen_slot(
+        db: Db, actor: Annotated[Actor, may(Permission.SLOT_PUBLISH)], id: uuid.UUID
+    ) -> PublishedSlot:
+        """One that was closed; its free places go to those who wait first."""
+        return PublishedSlot.model_validate(await slot_changes.reopen(db, actor, id=id))
 
     @router.get(
         "/appointments",
@@ -111,7 +171,7 @@ def router(may: Callable[[Permission], Depends]) -> APIRouter:
     ) -> dict[str, Any]:
         """Today's without `on`; names masked."""
         after = page.after(datetime.fromisoformat, uuid.UUID)
-        rows = await bookings.schedule(db, actor, on=on or clock.today(), after=after, limit=page.limit + 1)
+        rows = await reading.schedule(db, actor, on=on or clock.today(), after=after, limit=page.limit + 1)
         return listing(rows, page, lambda row: (row["starts_at"].isoformat(), row["id"]))
 
     return router

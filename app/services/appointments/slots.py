@@ -5,25 +5,42 @@ from datetime import date, datetime, time, timedelta
 from typing import Annotated, Any
 
 from pydantic import Field
-from sqlalchemy import Row, Select, func, select, update
+from sqlalchemy import ColumnElement, Row, Select, func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app import clock
 from app.access import Actor, fetch, visible, within
-from app.errors import Conflict, Invalid, WrongState
+from app.errors import Conflict, Invalid
 from app.models.appointments import Clinic, Slot, SlotStatus
 from app.models.partners import Organization
+from app.models.schedules import Practitioner, Room
 from app.services import audit, idempotency, regions
 from app.services.appointments import catalogue
 from app.services.idempotency import Key
 from app.services.plain import Body, Line, Moment, RegionCode, Text, example
+from app.services.schedules import resources
 
 FURTHEST = timedelta(days=366)
+NOT_THERE = "该服务点没有，或已停用", "not of this clinic, or retired"
 
 
-class SlotExists(Conflict, constraint="uq_slot_clinic_id_service_id_starts_at"):
+class SlotExists(Conflict, constraint="uq_slot_clinic_service_starts_practitioner_room_kept"):
     zh, en = "该时段已发布", "There is a slot of this clinic and service at this time"
     do_zh, do_en = "请查看当日号源，或选择其他时间", "Look at the day's slots, or choose another time"
+
+
+class RoomTaken(Conflict, constraint="ex_slot_room_id"):
+    """`slot` says whose time it is."""
+
+    zh, en = "该诊室在此时间已有时段", "The room has a slot at this time"
+    do_zh, do_en = "请换一间诊室或换一个时间", "Choose another room or another time"
+
+
+class PractitionerTaken(Conflict, constraint="ex_slot_practitioner_id"):
+    """`slot` says whose time it is."""
+
+    zh, en = "该人员在此时间已有时段", "The practitioner has a slot at this time"
+    do_zh, do_en = "请换一位人员或换一个时间", "Choose another practitioner or another time"
 
 
 class NewClinic(Body):
@@ -58,6 +75,8 @@ class NewSlot(Body):
     ends_at: Moment
     capacity: Annotated[int, Field(ge=1, le=10_000)]
     opens_at: Moment
+    room_id: uuid.UUID | None = None
+    practitioner_id: uuid.UUID | None = None
 
 
 async def open_clinic(db: AsyncSession, actor: Actor, *, key: Key, new: NewClinic) -> Clinic:
@@ -74,22 +93,19 @@ async def open_clinic(db: AsyncSession, actor: Actor, *, key: Key, new: NewClini
 async def publish(db: AsyncSession, actor: Actor, *, key: Key, new: NewSlot) -> Slot:
     """A slot becomes bookable at `opens_at`. Its clinic must be the hospital's own, or in the worker's region."""
     if await idempotency.claim(db, actor, key):
-        clinic = await fetch(db, actor, Clinic, new.clinic_id)
+        await fetch(db, actor, Clinic, new.clinic_id)
         service = await catalogue.service(db, new.service_code)
-        _check_times(new)
-        db.add(
-            Slot(
-                id=key.id, clinic_id=clinic.id, service_id=service.id, starts_at=new.starts_at,
-                ends_at=new.ends_at, capacity=new.capacity, opens_at=new.opens_at, status=SlotStatus.OPEN,
-                created_at=clock.now(),
-            )
-        )  # fmt: skip
+        check_times(new)
+        values = new.model_dump(exclude={"service_code"}) | {"service_id": service.id}
+        row = Slot(id=key.id, status=SlotStatus.OPEN, created_at=clock.now(), **values)
+        await check_resources(db, row, room_id=new.room_id, practitioner_id=new.practitioner_id)
+        db.add(row)
         await db.flush()  # so that a second slot at this time is refused here
         await audit.record(db, actor, "publish", "slot", key.id)
     return await fetch(db, actor, Slot, key.id)
 
 
-def _check_times(new: NewSlot) -> None:
+def check_times(new: NewSlot) -> None:
     now = clock.now()
     if not now < new.starts_at < now + FURTHEST:
         raise Invalid.at("/starts_at", "须在今后一年内", "must lie within the coming year")
@@ -97,6 +113,40 @@ def _check_times(new: NewSlot) -> None:
         raise Invalid.at("/ends_at", "须晚于开始时间且不超过一天", "must follow the start within a day")
     if not now - FURTHEST < new.opens_at < new.starts_at:
         raise Invalid.at("/opens_at", "须早于开始时间", "must come before the start")
+
+
+async def check_resources(
+    db: AsyncSession,
+    slot: Slot,
+    *,
+    room_id: uuid.UUID | None = None,
+    practitioner_id: uuid.UUID | None = None,
+) -> None:
+    """They are the clinic's, in use, and free at this time. Two who ask at once are told apart by the constraints."""
+    if room_id is not None:
+        if await resources.missing(db, Room, clinic_id=slot.clinic_id, ids={room_id}):
+            raise Invalid.at("/room_id", *NOT_THERE)
+        if other := await _other(db, slot, Slot.room_id == room_id):
+            raise RoomTaken(slot=other)
+    if practitioner_id is not None:
+        if await resources.missing(db, Practitioner, clinic_id=slot.clinic_id, ids={practitioner_id}):
+            raise Invalid.at("/practitioner_id", *NOT_THERE)
+        if other := await _other(db, slot, Slot.practitioner_id == practitioner_id):
+            raise PractitionerTaken(slot=other)
+
+
+async def _other(db: AsyncSession, slot: Slot, same: ColumnElement[bool]) -> dict[str, str] | None:
+    at_once = func.tstzrange(Slot.starts_at, Slot.ends_at).op("&&")(
+        func.tstzrange(slot.starts_at, slot.ends_at)
+    )
+    query = select(Slot.id, Slot.starts_at, Slot.ends_at).where(
+        same, at_once, Slot.status != SlotStatus.CANCELLED, Slot.id != slot.id
+    )
+    found = (await db.execute(query.order_by(Slot.starts_at).limit(1))).one_or_none()
+    if found is None:
+        return None
+    times = {"starts_at": found.starts_at.isoformat(), "ends_at": found.ends_at.isoformat()}
+    return {"id": str(found.id), **times}
 
 
 async def clinics(db: AsyncSession, actor: Actor, *, after: uuid.UUID | None, limit: int) -> list[Clinic]:
@@ -116,21 +166,6 @@ async def of_day(
     if after is not None:
         query = query.where(func.row(Slot.starts_at, Slot.id) > func.row(*after))
     return list(await db.scalars(query.order_by(Slot.starts_at, Slot.id).limit(limit)))
-
-
-async def close(db: AsyncSession, actor: Actor, *, id: uuid.UUID) -> Slot:
-    """No further bookings; those made stand."""
-    slot = await fetch(db, actor, Slot, id, lock=True)
-    if slot.status not in {SlotStatus.OPEN, SlotStatus.CLOSED}:
-        raise WrongState(status_now=slot.status)
-    slot.status = SlotStatus.CLOSED
-    await audit.record(db, actor, "close", "slot", slot.id)
-    return slot
-
-
-async def free_place(db: AsyncSession, id: uuid.UUID) -> None:
-    """One booking fewer; taking a place is part of app/models/sql/book_appointment.sql."""
-    await db.execute(update(Slot).where(Slot.id == id).values(booked=Slot.booked - 1))
 
 
 async def search(
@@ -163,9 +198,14 @@ def _offers() -> Select[Any]:
             Clinic.address.label("clinic_address"),
             Clinic.phone.label("clinic_phone"),
             Organization.name.label("organization_name"),
+            Room.name.label("room_name"),
+            Practitioner.name.label("practitioner_name"),
+            Practitioner.title.label("practitioner_title"),
         )
         .join(Clinic, Clinic.id == Slot.clinic_id)
         .join(Organization, Organization.id == Clinic.organization_id)
+        .outerjoin(Room, Room.id == Slot.room_id)
+        .outerjoin(Practitioner, Practitioner.id == Slot.practitioner_id)
     )
 
 
