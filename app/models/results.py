@@ -6,7 +6,7 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import CheckConstraint, ForeignKey, Index, Numeric, UniqueConstraint
+from sqlalchemy import CheckConstraint, ForeignKey, ForeignKeyConstraint, Index, Numeric, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.crypto import Sealed
@@ -45,15 +45,19 @@ class Interpretation(StrEnum):
 
 
 class PartnerMessage(Base):
-    """A report as it arrived, encrypted, with the key that signed it: the evidence in a dispute. `reason` says why
-    it was refused; what was taken in has none."""
+    """A report as it arrived, encrypted, with the key that signed it, or the worker who uploaded the hospital's file:
+    the evidence in a dispute. `reason` says why it was refused; what was taken in has none."""
 
     __tablename__ = "partner_message"
-    __table_args__ = (Index("ix_partner_message_organization_id", "organization_id", "external_id"),)
+    __table_args__ = (
+        CheckConstraint("num_nonnulls(key_id, uploaded_by) = 1", name="one_source"),
+        Index("ix_partner_message_organization_id", "organization_id", "external_id"),
+    )
 
     id: Mapped[uuid.UUID] = mapped_column(primary_key=True)
     organization_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("organization.id"))
-    key_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("partner_key.id"))
+    key_id: Mapped[uuid.UUID | None] = mapped_column(ForeignKey("partner_key.id"))
+    uploaded_by: Mapped[uuid.UUID | None] = mapped_column(ForeignKey("staff_account.id"))
     external_id: Mapped[str]
     body_sealed: Mapped[bytes]
     body = Sealed()
@@ -92,7 +96,7 @@ class DiagnosticReport(Base):
 
 
 class ReportVersion(Base):
-    """One version as posted, append-only."""
+    """One version as posted, append-only. `attachment_hash`: SHA-256 of the PDF that the hospital sends along."""
 
     __tablename__ = "report_version"
 
@@ -105,7 +109,30 @@ class ReportVersion(Base):
     conclusion = Sealed()
     stated_risk: Mapped[RiskClass | None]
     content_hash: Mapped[bytes]
+    attachment_hash: Mapped[bytes | None]
     message_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("partner_message.id"))
+    received_at: Mapped[datetime]
+
+
+class ReportAttachment(Base):
+    """The PDF of a report version, with the key and the signature under which it came, append-only. Its content is a
+    stored file, sealed in pieces."""
+
+    __tablename__ = "report_attachment"
+    __table_args__ = (
+        ForeignKeyConstraint(
+            ["report_id", "version"], ["report_version.report_id", "report_version.version"]
+        ),
+        UniqueConstraint("report_id", "version"),
+    )
+
+    id: Mapped[uuid.UUID] = mapped_column(primary_key=True)
+    report_id: Mapped[uuid.UUID]
+    version: Mapped[int]
+    file_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("stored_file.id"))
+    size: Mapped[int]
+    key_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("partner_key.id"))
+    signature: Mapped[str]
     received_at: Mapped[datetime]
 
 

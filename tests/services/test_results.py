@@ -268,6 +268,24 @@ async def test_ten_twins_at_once_make_one_version(committed: str) -> None:
     assert sorted(answers) == ["accepted"] + ["replayed"] * 9
 
 
+async def test_a_report_can_be_taken_back_when_its_appointment_was_entered_in_error(
+    session: AsyncSession,
+) -> None:
+    attended = await given.attended(session)
+    posted = body(attended)
+    first = await post(session, attended, posted)
+    attended.appointment.status = AppointmentStatus.ENTERED_IN_ERROR
+    await session.flush()
+    with pytest.raises(NotAttended):
+        await post(session, attended, posted | {"version": 2, "status": "amended"})
+    nothing = {"version": 2, "status": "entered_in_error", "wife": [], "husband": []}
+    with pytest.raises(NotAttended):  # a number that nobody knows takes nothing back
+        await post(session, attended, body(attended) | nothing)
+    await post(session, attended, posted | nothing)
+    report = await report_of(session, first)
+    assert (report.status, report.risk_class) == ("entered_in_error", None)
+
+
 async def test_a_hospital_reports_only_on_its_own_attended_appointments(session: AsyncSession) -> None:
     attended = await given.attended(session)
     elsewhere = await given.attended(session)

@@ -1,7 +1,6 @@
 """What a hospital may post: the shape of a report, and its check against the catalogue of the service."""
 
 import re
-import unicodedata
 import uuid
 from collections.abc import Iterator, Mapping
 from datetime import timedelta
@@ -14,10 +13,11 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app import clock
 from app.errors import Invalid, Unfit, place
-from app.models.appointments import AppliesTo, Appointment, ObservationDefinition, ServiceItem, ValueType
+from app.models.appointments import AppliesTo, Appointment, ObservationDefinition, ValueType
 from app.models.households import Person, Sex
 from app.models.results import Interpretation, ReportStatus, RiskClass
 from app.services.plain import Body, Moment, example
+from app.services.results.foetal_sex import FoetalSexRefused, states_foetal_sex
 
 LARGEST = 1_000_000_000
 #: A hospital's clock may run ahead of ours by this much.
@@ -64,6 +64,11 @@ class PostedObservation(Body):
     interpretation: Interpretation | None = None
 
 
+Sha256 = Annotated[
+    str,
+    StringConstraints(pattern=r"^[0-9a-f]{64}$"),
+    Field(description="SHA-256 of the PDF that is sent after the report, in small hexadecimal digits"),
+]
 Observations = Annotated[list[PostedObservation], Field(max_length=200)]
 
 
@@ -99,37 +104,12 @@ class PostedReport(Body):
     issued_at: Moment
     stated_risk: RiskClass | None = None
     conclusion: Conclusion | None = None
+    attachment_sha256: Sha256 | None = None
     wife: Observations = Field(default_factory=list)
     husband: Observations = Field(default_factory=list)
 
     def of(self, role: AppliesTo) -> list[PostedObservation]:
         return self.wife if role is AppliesTo.WIFE else self.husband
-
-
-class FoetalSexRefused(Invalid):
-    """Foetal sex is never stored, accepted or shown (Law on Population and Family Planning)."""
-
-    zh, en = "报告中不得出现胎儿性别", "A report must not state the foetal sex"
-    do_zh, do_en = "请删除结论中有关胎儿性别的内容后重新提交", "Remove it from the conclusion and send again"
-
-
-# What was born before is history and may be told (曾生育女婴); what is to come may not.
-_FOETAL_SEX = re.compile(
-    r"胎儿?的?性别|性别鉴定|[男女]胎|[男女]性胎儿|怀的?是?[男女](?!方)"
-    r"|胎儿[^。;,,、.]{0,6}[男女](?![方女双])"
-    r"|(?:预[计测示]|怀(?!孕)|可能|提示|考虑|显示|倾向|疑似|应[为是])[^。;,,、.]{0,8}[男女](?:婴|孩|宝|娃)"
-    r"|胎儿[^。;、]{0,16}46,?x[xy]"
-)
-_FOETAL_SEX_ENGLISH = re.compile(
-    r"\bfo?et(?:al|us)[ -](?:sex|gender)\b|\b(?:male|female)[ -]fo?etus\b|\bit'?s a (?:boy|girl)\b"
-    r"|\b(?:fo?etus|baby)\b[^.;]{0,20}\b(?:boy|girl|male|female)\b"
-)
-
-
-def states_foetal_sex(text: str) -> bool:
-    """Full-width letters and blanks between characters do not hide it."""
-    plain = unicodedata.normalize("NFKC", text).casefold()
-    return bool(_FOETAL_SEX.search(re.sub(r"[\s·]", "", plain)) or _FOETAL_SEX_ENGLISH.search(plain))
 
 
 def refuse_foetal_sex(report: PostedReport) -> None:
@@ -143,15 +123,6 @@ async def people_of(db: AsyncSession, appointment: Appointment) -> dict[AppliesT
     ids = [id for id in (appointment.person_id, appointment.spouse_id) if id is not None]
     rows = await db.execute(select(Person.id, Person.sex).where(Person.id.in_(ids)))
     return {AppliesTo.WIFE if sex is Sex.FEMALE else AppliesTo.HUSBAND: id for id, sex in rows}
-
-
-async def catalogue_of(db: AsyncSession, service_id: uuid.UUID) -> dict[str, ObservationDefinition]:
-    rows = await db.scalars(
-        select(ObservationDefinition)
-        .join(ServiceItem, ServiceItem.id == ObservationDefinition.service_item_id)
-        .where(ServiceItem.service_id == service_id)
-    )
-    return {row.code: row for row in rows}
 
 
 Wrong = tuple[str, str, str]

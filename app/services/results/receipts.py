@@ -1,17 +1,24 @@
 """What became of what a hospital sent: states, never values."""
 
 import uuid
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from typing import Literal
 
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.access import Actor, visible
 from app.errors import NotFound
-from app.models.results import DiagnosticReport, PartnerMessage, ReportStatus, ReportVersion
+from app.models.results import (
+    DiagnosticReport,
+    PartnerMessage,
+    ReportAttachment,
+    ReportStatus,
+    ReportVersion,
+)
 from app.services.results.versions import legal_history
 
 
@@ -25,9 +32,12 @@ class MessageState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Message:
+    """`attachment`: of the PDF that the report states, whether it has come; None where it states none."""
+
     received_at: datetime
     state: MessageState
     reason: str | None
+    attachment: Literal["awaited", "received"] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,11 +66,13 @@ async def receipt(db: AsyncSession, actor: Actor, *, external_id: str) -> Receip
         .order_by(PartnerMessage.received_at.desc(), PartnerMessage.id)
         .limit(100)
     )
-    versions = await db.scalars(
-        select(ReportVersion).where(ReportVersion.report_id == (report.id if report else None))
+    report_id = report.id if report else None
+    versions = await db.scalars(select(ReportVersion).where(ReportVersion.report_id == report_id))
+    attached = set(
+        await db.scalars(select(ReportAttachment.version).where(ReportAttachment.report_id == report_id))
     )
     counted = {version.message_id: version for version in legal_history(versions)}
-    messages = [_message(row, counted) for row in rows]
+    messages = [_message(row, counted, attached) for row in rows]
     if not messages:
         raise NotFound
     return Receipt(
@@ -68,7 +80,9 @@ async def receipt(db: AsyncSession, actor: Actor, *, external_id: str) -> Receip
     )
 
 
-def _message(row: PartnerMessage, counted: Mapping[uuid.UUID, ReportVersion]) -> Message:
+def _message(
+    row: PartnerMessage, counted: Mapping[uuid.UUID, ReportVersion], attached: Collection[int]
+) -> Message:
     version = counted.get(row.id)
     if version is None:
         return Message(row.received_at, MessageState.QUARANTINED, row.reason or "illegal_status")
@@ -76,4 +90,7 @@ def _message(row: PartnerMessage, counted: Mapping[uuid.UUID, ReportVersion]) ->
         other.version > version.version and other.received_at < version.received_at
         for other in counted.values()
     )
-    return Message(row.received_at, MessageState.STALE if late else MessageState.ACCEPTED, None)
+    state = MessageState.STALE if late else MessageState.ACCEPTED
+    if version.attachment_hash is None:
+        return Message(row.received_at, state, None)
+    return Message(row.received_at, state, None, "received" if version.version in attached else "awaited")

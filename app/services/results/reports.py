@@ -17,11 +17,20 @@ from app.db import new_id
 from app.errors import Conflict, Forbidden, Invalid, NotFound, WrongState
 from app.models.appointments import AppliesTo, Appointment, AppointmentStatus
 from app.models.households import Person
+from app.models.identity import STAFF_ROLES
 from app.models.results import DiagnosticReport, PartnerMessage, ReportVersion
 from app.services import audit, follow_ups
-from app.services.results import posted, risk
+from app.services.results import catalogue, posted, risk, telling
 from app.services.results.posted import PostedReport
-from app.services.results.versions import RELEASED, Arrival, keep_message, legal_history, store, version_of
+from app.services.results.versions import (
+    RELEASED,
+    TAKEN_BACK,
+    Arrival,
+    keep_message,
+    legal_history,
+    store,
+    version_of,
+)
 
 
 class NotAttended(WrongState):
@@ -66,24 +75,32 @@ class Accepted:
 
 
 async def accept(
-    db: AsyncSession, actor: Actor, *, report: PostedReport, raw: bytes, signature: str
+    db: AsyncSession,
+    actor: Actor,
+    *,
+    report: PostedReport,
+    raw: bytes,
+    signature: str,
+    hospital: Actor | None = None,
 ) -> Accepted | Refusal:
     """Take one version of a report. The same bytes again change nothing; other bytes under a known version,
-    another appointment under a known number and an illegal status are refused and kept in quarantine."""
+    another appointment under a known number and an illegal status are refused and kept in quarantine. `hospital`: whose
+    it is where a worker uploads it; the worker is recorded as the source."""
     posted.refuse_foetal_sex(report)
-    arrival = _arrival(actor, report, raw, signature)
-    row = await _lock(db, actor, report.external_id)
+    hospital = hospital or actor
+    arrival = _arrival(actor, hospital, report, raw, signature)
+    row = await _lock(db, hospital, report.external_id)
     known = await _known(db, row)
     if row is not None and report.version in known:
         return await _repeat(db, actor, row, known, arrival)
-    appointment = await _attended(db, actor, report)
+    appointment = await _attended(db, hospital, report, known=row is not None)
     people = await posted.people_of(db, appointment)
-    posted.check(report, await posted.catalogue_of(db, appointment.service_id), people)
+    posted.check(report, await catalogue.reportable(db, appointment), people)
     if row is None:
-        if not await _register(db, actor, report, appointment):
+        if not await _register(db, hospital, report, appointment):
             # A twin was faster: it has committed by now, so look again.
-            return await accept(db, actor, report=report, raw=raw, signature=signature)
-        row = await _lock(db, actor, report.external_id)
+            return await accept(db, actor, report=report, raw=raw, signature=signature, hospital=hospital)
+        row = await _lock(db, hospital, report.external_id)
         if row is None:
             raise NotFound
     elif row.appointment_id != appointment.id:
@@ -91,14 +108,15 @@ async def accept(
     return await _add(db, actor, row, arrival, known=list(known.values()), people=people)
 
 
-def _arrival(actor: Actor, report: PostedReport, raw: bytes, signature: str) -> Arrival:
-    if actor.key_id is None:
+def _arrival(actor: Actor, hospital: Actor, report: PostedReport, raw: bytes, signature: str) -> Arrival:
+    uploaded_by = actor.account_id if actor.role in STAFF_ROLES else None
+    if (actor.key_id is None) == (uploaded_by is None):
         raise Forbidden
     try:
         raw.decode()
     except UnicodeDecodeError as error:
         raise Invalid.at("", "正文必须为 UTF-8", "the body must be UTF-8 (RFC 8259)") from error
-    return Arrival(report, raw, signature[:1000], actor.account_id, actor.key_id)
+    return Arrival(report, raw, signature[:1000], hospital.account_id, actor.key_id, uploaded_by)
 
 
 async def _lock(db: AsyncSession, actor: Actor, external_id: str) -> DiagnosticReport | None:
@@ -133,7 +151,8 @@ async def _repeat(
     return Accepted(row.id, row.external_id, version.version, row.current_version, "replayed")
 
 
-async def _attended(db: AsyncSession, actor: Actor, report: PostedReport) -> Appointment:
+async def _attended(db: AsyncSession, actor: Actor, report: PostedReport, *, known: bool) -> Appointment:
+    """A known report can be taken back whatever became of the appointment."""
     if (report.appointment_code is None) == (report.appointment_id is None):
         raise Invalid.at(
             "/appointment_code", "预约码与预约编号须填且只填一个", "give either the code or the id"
@@ -146,7 +165,8 @@ async def _attended(db: AsyncSession, actor: Actor, report: PostedReport) -> App
     appointment = await db.scalar(query)
     if appointment is None:
         raise NotFound
-    if appointment.status not in (AppointmentStatus.ARRIVED, AppointmentStatus.FULFILLED):
+    attended = appointment.status in (AppointmentStatus.ARRIVED, AppointmentStatus.FULFILLED)
+    if not attended and not (known and report.status in TAKEN_BACK):
         raise NotAttended
     return appointment
 
@@ -222,10 +242,13 @@ async def _make_current(
     current: ReportVersion,
     people: Mapping[AppliesTo, uuid.UUID],
 ) -> None:
-    """Only a released version carries a risk class and follow-ups; a withdrawn one takes them back."""
+    """Only a released version carries a risk class and follow-ups; a withdrawn one takes them back. The people
+    examined are told that there is something to read, and that it has changed."""
+    shown_before = row.status in RELEASED and row.current_version != current.version
     row.current_version, row.status, row.issued_at = current.version, current.status, current.issued_at
     assessed = None
     if current.status in RELEASED:
         assessed = await risk.evaluate(db, report=row, version=current, people=people)
     row.risk_class = assessed.risk_class if assessed else None
     await follow_ups.derive(db, actor, report=row, people=people, assessed=assessed)
+    await telling.tell(db, row, shown_before=shown_before)

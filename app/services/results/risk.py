@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from decimal import Decimal
 from typing import Any, Literal
 
+from pydantic import Field
 from sqlalchemy import select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -26,31 +27,53 @@ from app.models.results import (
 from app.models.rules import RuleKind
 from app.services import identity, rules
 from app.services.plain import Body
+from app.services.results.wordings import Wording
 
 RANK = {risk: rank for rank, risk in enumerate(RiskClass)}
 
 
 class Condition(Body):
     """`*_range` compares with the laboratory's own range, else takes its flag; `low` and `high` are only our
-    fallback for a laboratory that states neither."""
+    fallback for a laboratory that states neither. `reaches_*` takes the limit itself too: it is a cut-off of risk."""
 
-    op: Literal["eq", "in", "lt", "ge", "above_range", "below_range", "outside_range"]
+    op: Literal[
+        "eq", "in", "lt", "ge", "above_range", "below_range", "outside_range", "reaches_high", "reaches_low"
+    ]
     value: Decimal | str | tuple[str, ...] | None = None
     low: Decimal | None = None
     high: Decimal | None = None
 
 
+class Beside(Body):
+    """Another value of the same person."""
+
+    code: str
+    when: Condition
+
+
 class FindingRule(Body):
+    """Found when the value meets `when` and every one `together` with it is met too."""
+
     code: str
     applies_to: AppliesTo
     when: Condition
+    together: tuple[Beside, ...] = ()
     risk_class: RiskClass
     zh: str
     en: str
 
 
+class Words(Body):
+    zh: str
+    en: str
+
+
 class RiskRule(Body):
+    """`meanings` and `wordings`: what classes and sheet say where it is not about planning a pregnancy."""
+
     findings: tuple[FindingRule, ...]
+    meanings: dict[RiskClass, Words] = Field(default_factory=dict)
+    wordings: dict[Wording, Words] = Field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +99,7 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Assessed:
-    """`risk_class` is None only where no rule is in force and the hospital states none."""
+    """`risk_class` is None only where the hospital states none and there is no rule in force, or no value to judge."""
 
     risk_class: RiskClass | None
     findings: tuple[Finding, ...]
@@ -93,24 +116,36 @@ def assess(rule: RiskRule, measured: Iterable[Measured]) -> tuple[RiskClass, tup
         if one.code == entry.code
         and entry.applies_to in (one.role, AppliesTo.BOTH)
         and holds(entry.when, one)
+        and all(_beside(part, one.role, values) for part in entry.together)
     )
     return max((f.risk_class for f in findings), key=RANK.__getitem__, default=RiskClass.GENERAL), findings
 
 
+def _beside(part: Beside, role: AppliesTo, values: Iterable[Measured]) -> bool:
+    return any((one.role, one.code) == (role, part.code) and holds(part.when, one) for one in values)
+
+
 def holds(when: Condition, one: Measured) -> bool:
+    if when.op in ("eq", "in"):
+        return one.value in (when.value if isinstance(when.value, tuple) else (when.value,))
+    if when.op in ("lt", "ge"):
+        if not isinstance(one.value, Decimal) or not isinstance(when.value, Decimal):
+            return False
+        return (one.value < when.value) == (when.op == "lt")
+    return _beyond(when, one)
+
+
+def _beyond(when: Condition, one: Measured) -> bool:
     match when.op:
-        case "eq" | "in":
-            return one.value in (when.value if isinstance(when.value, tuple) else (when.value,))
-        case "lt" | "ge":
-            if not isinstance(one.value, Decimal) or not isinstance(when.value, Decimal):
-                return False
-            return (one.value < when.value) == (when.op == "lt")
         case "below_range":
             return _below(when, one)
         case "above_range":
             return _above(when, one)
-        case "outside_range":
-            return _below(when, one) or _above(when, one)
+        case "reaches_low":
+            return _below(when, one) or one.value == _limit(one, one.range_low, when.low)
+        case "reaches_high":
+            return _above(when, one) or one.value == _limit(one, one.range_high, when.high)
+    return _below(when, one) or _above(when, one)
 
 
 def _below(when: Condition, one: Measured) -> bool:
@@ -140,14 +175,16 @@ async def evaluate(
     version: ReportVersion,
     people: Mapping[AppliesTo, uuid.UUID],
 ) -> Assessed:
-    """Assess a released version under the rule in force on its day of issue. It is kept once, also
-    when the version becomes current again. The hospital's own class wins when it states one."""
+    """Assess a released version under the rule in force on its day of issue. It is kept once, also when the version
+    becomes current again. The hospital's own class wins when it states one. Of no values nothing is said."""
     code = await db.scalar(select(HealthcareService.code).where(HealthcareService.id == report.service_id))
     day = version.issued_at.astimezone(clock.SHANGHAI).date()
     row = await rules.in_force(db, kind=RuleKind.RISK, code=code or "", on=day)
     if row is None:
         return Assessed(version.stated_risk, ())
     measured = await _measured(db, report.id, version.version, people)
+    if not measured and version.stated_risk is None:
+        return Assessed(None, ())
     found, findings = assess(RiskRule.model_validate(row.body), measured)
     values = {
         "id": new_id(),

@@ -41,6 +41,7 @@ NEXT: dict[ReportStatus, frozenset[ReportStatus]] = {
     S.ENTERED_IN_ERROR: frozenset(),
 }
 RELEASED = frozenset({S.FINAL, S.AMENDED, S.CORRECTED, S.APPENDED})
+TAKEN_BACK = frozenset({S.CANCELLED, S.ENTERED_IN_ERROR})
 
 
 def _reachable(status: ReportStatus) -> frozenset[ReportStatus]:
@@ -57,13 +58,14 @@ REACHABLE = {status: _reachable(status) for status in S}
 
 @dataclass(frozen=True, slots=True)
 class Arrival:
-    """A verified message: what was posted, the bytes, and who signed them."""
+    """A verified message: what was posted, the bytes, and who signed or uploaded them."""
 
     report: PostedReport
     raw: bytes
     signature: str
     organization_id: uuid.UUID
-    key_id: uuid.UUID
+    key_id: uuid.UUID | None
+    uploaded_by: uuid.UUID | None = None
 
     @property
     def content_hash(self) -> bytes:
@@ -93,6 +95,7 @@ def version_of(row: DiagnosticReport, arrival: Arrival) -> ReportVersion:
         issued_at=arrival.report.issued_at,
         stated_risk=arrival.report.stated_risk,
         content_hash=arrival.content_hash,
+        attachment_hash=bytes.fromhex(arrival.report.attachment_sha256 or "") or None,
         received_at=clock.now(),
     )
     version.conclusion = arrival.report.conclusion
@@ -105,6 +108,7 @@ async def keep_message(db: AsyncSession, arrival: Arrival, *, reason: str | None
         id=new_id(),
         organization_id=arrival.organization_id,
         key_id=arrival.key_id,
+        uploaded_by=arrival.uploaded_by,
         external_id=arrival.report.external_id,
         body_hash=arrival.content_hash,
         signature=arrival.signature,
