@@ -13,27 +13,21 @@ from app.models.audit import AuditEvent
 from app.models.follow_ups import FollowUp, FollowUpEvent, FollowUpKind, FollowUpStatus
 from app.models.identity import Role
 from app.services import follow_ups
-from app.services.follow_ups import AlreadyStarted, NotLive, Outcome
-from app.services.results import reports
+from app.services.follow_ups import AlreadyStarted, NotLive, Outcome, Wished
+from app.services.follow_ups.rules import FollowUpRules
 from tests import clients
 from tests.factories import appointments as given
 from tests.factories.appointments import Attended
+from tests.factories.follow_ups import TOLD, of, one, said
 from tests.factories.results import NORMAL_HUSBAND, NORMAL_WIFE, body, post, with_value
 
 K, S = FollowUpKind, FollowUpStatus
 OUTCOME: TypeAdapter[Outcome] = TypeAdapter(Outcome)
-TOLD = OUTCOME.validate_python({"kind": K.RESULT_TOLD, "told": True, "channel": "phone"})
 HBSAG = with_value(NORMAL_WIFE, "hbsag", "positive")
-
-
-async def of(session: AsyncSession, accepted: reports.Accepted) -> list[FollowUp]:
-    query = select(FollowUp).where(FollowUp.report_id == accepted.report_id).order_by(FollowUp.id)
-    return list(await session.scalars(query.execution_options(populate_existing=True)))
-
-
-async def one(session: AsyncSession, accepted: reports.Accepted, kind: FollowUpKind) -> FollowUp:
-    (row,) = [row for row in await of(session, accepted) if row.kind is kind]
-    return row
+RECHECK = {"kind": "recheck", "days": 90, "retry_days": 30, "when": ["C"], "who": "wife", "source": "约定"}
+REFERRAL = RECHECK | {
+    "kind": "referral", "steps": {"referred": 14, "seen": 30, "diagnosed": 30, "outcome": 90},
+}  # fmt: skip
 
 
 def called_for(rows: list[FollowUp], attended: Attended) -> dict[tuple[str, FollowUpKind], int]:
@@ -63,14 +57,14 @@ EVERYONE = {
         ({"wife": HBSAG}, {("wife", K.COUNSELLING): 14}),
         (
             {"husband": with_value(NORMAL_HUSBAND, "genetic_disease_history", "yes")},
-            {("husband", K.COUNSELLING): 14, ("husband", K.REFERRAL): 30},
+            {("husband", K.COUNSELLING): 14, ("husband", K.REFERRAL): 7},
         ),
         (
             {"stated_risk": "D"},
             {
                 (who, kind): days
                 for who in ("wife", "husband")
-                for kind, days in ((K.COUNSELLING, 14), (K.REFERRAL, 30))
+                for kind, days in ((K.COUNSELLING, 14), (K.REFERRAL, 7))
             },
         ),
     ],
@@ -178,6 +172,36 @@ async def test_the_outcome_has_the_form_of_its_kind_and_lies_in_the_past(session
         assert refused.value.errors[0]["pointer"] == pointer
 
 
+async def test_a_pregnancy_found_at_a_visit_began_in_the_43_weeks_before_it(session: AsyncSession) -> None:
+    attended, worker = await given.attended(session), await given.worker(session)
+    row = await one(session, await post(session, attended, body(attended)), K.EARLY_PREGNANCY)
+    period = clock.today() - timedelta(days=302)
+
+    async def complete(**visit: Any) -> FollowUp:
+        found = said(K.EARLY_PREGNANCY, result="pregnant", last_menstrual_period=period, **visit)
+        seen = {"follow_up_id": row.id, "version": row.version}
+        return await follow_ups.complete(session, worker, outcome=found, **seen)
+
+    for visit in ({}, {"visited_on": period - timedelta(days=1)}):
+        with pytest.raises(Invalid):
+            await complete(**visit)
+    assert (await complete(visited_on=period + timedelta(days=60))).status is S.DONE
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"follow_ups": [RECHECK, RECHECK]},
+        {"follow_ups": [REFERRAL | {"skips": [["seen", "informed"]]}]},
+        {"follow_ups": [REFERRAL | {"skips": [["outcome", "lost"]]}]},
+        {"follow_ups": [REFERRAL | {"steps": {"seen": 7}}]},
+    ],
+)
+def test_a_rule_that_contradicts_itself_is_refused(changes: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError):
+        FollowUpRules.model_validate(changes)
+
+
 @pytest.mark.parametrize(
     "outcome",
     [
@@ -187,6 +211,16 @@ async def test_the_outcome_has_the_form_of_its_kind_and_lies_in_the_past(session
         {"kind": "outcome", "result": "other_outcome", "ended_on": "2026-05-01"},
         {"kind": "outcome", "result": "delivered", "ended_on": "2026-05-01", "other_outcome": "stillbirth"},
         {"kind": "outcome", "result": "delivered", "ended_on": "2026-05-01", "sex": "female"},
+        {
+            "kind": "outcome",
+            "result": "delivered",
+            "ended_on": "2026-05-01",
+            "children": [{"born_alive": True, "sex": "f"}],
+        },
+        {"kind": "outcome", "result": "lost_to_follow_up", "children": [{"born_alive": True}]},
+        {"kind": "outcome", "result": "delivered", "ended_on": "2026-05-01", "expected_on": "2026-06-01"},
+        {"kind": "recheck", "result": "done_elsewhere"},
+        {"kind": "early_pregnancy", "result": "ended"},
         {"kind": "early_pregnancy", "result": "pregnant"},
         {"kind": "early_pregnancy", "result": "pregnant", "foetal_sex": "male"},
         {"kind": "nothing"},
@@ -212,8 +246,6 @@ SEVERE = with_value(NORMAL_WIFE, "severe_heart_disease", "yes")
     [
         (K.RESULT_TOLD, {"told": False, "channel": "phone"}, 7),
         (K.COUNSELLING, {"attended": False, "advice": "none"}, 14),
-        (K.REFERRAL, {"reached": "informed"}, 14),
-        (K.REFERRAL, {"reached": "referred"}, 14),
         (K.EARLY_PREGNANCY, {"result": "not_pregnant"}, 84),
         (K.OUTCOME, {"result": "not_yet"}, 14),
     ],
@@ -239,8 +271,6 @@ async def test_what_did_not_come_about_stays_open_with_a_new_due_date(
     ("kind", "outcome"),
     [
         (K.COUNSELLING, {"attended": True, "advice": "not_advised"}),
-        (K.REFERRAL, {"reached": "refused"}),
-        (K.REFERRAL, {"reached": "seen"}),
         (K.EARLY_PREGNANCY, {"result": "lost_to_follow_up"}),
         (K.OUTCOME, {"result": "delivered", "ended_on": date(2026, 1, 5)}),
         (
@@ -308,9 +338,17 @@ async def test_the_list_shows_the_most_urgent_first_with_masked_names(session: A
     last = first[-1]
     rest = await follow_ups.list_due(session, worker, after=(last.due_on, last.id), limit=10)
     assert [row.kind for row in rest] == [K.EARLY_PREGNANCY, K.OUTCOME]
-    assert len(await follow_ups.list_due(session, worker, after=None, limit=10, overdue=True)) == 2
-    assert len(await follow_ups.list_due(session, worker, after=None, limit=10, overdue=False)) == 2
-    assert await follow_ups.list_due(session, worker, after=None, limit=10, status=S.DONE) == []
+    assert (
+        len(await follow_ups.list_due(session, worker, after=None, limit=10, wished=Wished(overdue=True)))
+        == 2
+    )
+    assert (
+        len(await follow_ups.list_due(session, worker, after=None, limit=10, wished=Wished(overdue=False)))
+        == 2
+    )
+    assert (
+        await follow_ups.list_due(session, worker, after=None, limit=10, wished=Wished(status=S.DONE)) == []
+    )
 
 
 async def test_another_region_and_the_other_spouse_see_none_of_it(session: AsyncSession) -> None:
