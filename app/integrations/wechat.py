@@ -279,8 +279,16 @@ def _object(answer: Mapping[str, Any], name: str) -> dict[str, Any]:
 _MONTH, _DAY = "(?:0?[1-9]|1[0-2])", "(?:0?[1-9]|[12][0-9]|3[01])"
 _DATE = f"[0-9]{{4}}(?:年{_MONTH}月{_DAY}日|-{_MONTH}-{_DAY}|/{_MONTH}/{_DAY})"
 _CLOCK = "(?:[01]?[0-9]|2[0-3]):[0-5][0-9](?::[0-5][0-9])?"
-# The kinds of field that our templates have.
-_SHAPES = {"thing": re.compile(".+"), "time": re.compile(f"(?:{_DATE} ?)?{_CLOCK}")}
+# Neither `name` nor `phone_number`: no message of ours holds one.
+_SHAPES = {
+    "thing": re.compile(".+"),
+    "number": re.compile(r"-?(?=[0-9.]{1,32}$)[0-9]+(?:\.[0-9]+)?"),
+    "character_string": re.compile("[!-~]{1,32}"),
+    "time": re.compile(f"(?:{_DATE} ?)?{_CLOCK}(?: ?~ ?(?:{_DATE} ?)?{_CLOCK})?"),
+    "date": re.compile(f"{_DATE}(?: ?{_CLOCK})?"),
+    "amount": re.compile(r"[¥$€£]?[0-9]{1,10}(?:\.[0-9]{1,2})?元?"),
+    "phrase": re.compile("[\u4e00-\u9fff]{1,5}"),
+}
 
 
 def fit(field: str, value: str) -> str:

@@ -1,5 +1,5 @@
-"""What residents are told: the inbox of each, and WeChat subscription messages with their consent credits, what is
-sent once, and the shared access token."""
+"""What residents are told: the inbox of each, what of it is sent as a WeChat subscription message, how many of those
+somebody agreed to, and the shared access token."""
 
 import uuid
 from datetime import datetime
@@ -23,6 +23,7 @@ class NoticeKind(StrEnum):
     OFFER_EXPIRED = "offer_expired"
     CLOSED_ANOTHER_OFFERED = "closed_another_offered"
     CLOSED_NONE_FREE = "closed_none_free"
+    WAITING_ENDED = "waiting_ended"
     INVITATION = "invitation"
     REPORT_RELEASED = "report_released"
     REPORT_CHANGED = "report_changed"
@@ -53,23 +54,23 @@ class InboxMessage(Base):
 
 
 class MessageStatus(StrEnum):
+    """`dropped`: it was no longer worth sending, or no longer theirs."""
+
     QUEUED = "queued"
     SENDING = "sending"
     SENT = "sent"
     REFUSED = "refused"
-
-
-class MessageKind(StrEnum):
-    APPOINTMENT_REMINDER = "appointment_reminder"
+    DROPPED = "dropped"
 
 
 class SubscriptionMessage(Base):
-    """One message to one account about one appointment, sent at most once: a row left in `sending` by a crash
-    stays there, because a second reminder is worse than none."""
+    """A notice of the inbox on its way to one account by WeChat, sent at most once: a row left in `sending` by a crash
+    stays there, because a second message is worse than none."""
 
     __tablename__ = "subscription_message"
     __table_args__ = (
-        UniqueConstraint("appointment_id", "account_id", "kind"),
+        UniqueConstraint("inbox_message_id", "account_id"),
+        Index("ix_subscription_message_account_id", "account_id"),
         Index(
             "ix_subscription_message_queued", "next_attempt_at", postgresql_where=text("status = 'queued'")
         ),
@@ -77,8 +78,7 @@ class SubscriptionMessage(Base):
 
     id: Mapped[uuid.UUID] = mapped_column(primary_key=True)
     account_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("resident_account.id"))
-    appointment_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("appointment.id"))
-    kind: Mapped[MessageKind]
+    inbox_message_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("inbox_message.id"))
     status: Mapped[MessageStatus]
     attempts: Mapped[int] = mapped_column(server_default="0")
     error_code: Mapped[int | None]
@@ -88,13 +88,13 @@ class SubscriptionMessage(Base):
 
 
 class MessageCredit(Base):
-    """How many messages of a template a resident has agreed to receive and not yet received."""
+    """How many messages of a WeChat template a resident has agreed to receive and not yet received."""
 
     __tablename__ = "message_credit"
     __table_args__ = (CheckConstraint("remaining >= 0", name="remaining"),)
 
     account_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("resident_account.id"), primary_key=True)
-    kind: Mapped[MessageKind] = mapped_column(primary_key=True)
+    template_id: Mapped[str] = mapped_column(primary_key=True)
     remaining: Mapped[int]
 
 

@@ -58,9 +58,16 @@ MESSAGES = {
 }
 
 # Written apart from the client's table on purpose: two readings of one reference check each other.
+_DAY = r"\d{4}(年\d{1,2}月\d{1,2}日|-\d{1,2}-\d{1,2}|/\d{1,2}/\d{1,2})"
+_HOUR = r"\d{1,2}:\d{2}(:\d{2})?"
 FIELD_RULES = {
     "thing": r".{1,20}",
-    "time": r"(\d{4}(年\d{1,2}月\d{1,2}日|-\d{1,2}-\d{1,2}|/\d{1,2}/\d{1,2}) ?)?\d{1,2}:\d{2}(:\d{2})?",
+    "time": rf"({_DAY} ?)?{_HOUR}( ?~ ?({_DAY} ?)?{_HOUR})?",
+    "date": rf"{_DAY}( ?{_HOUR})?",
+    "number": r"-?(\d{1,32}|(?=.{3,33}$)\d+\.\d+)",
+    "character_string": r"[\x21-\x7e]{1,32}",
+    "amount": r"[^\w\s-]?\d{1,10}(\.\d{1,2})?元?",
+    "phrase": r"[\u4e00-\u9fff]{1,5}",
 }
 
 Openid = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
