@@ -19,11 +19,11 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from app import clock
 from app.access import Actor, fetch, visible
 from app.crypto import same, sign
-from app.db import new_id
+from app.db import new_id, statements
 from app.errors import Conflict, NotFound, Unauthenticated, WrongState
 from app.models.identity import Role
 from app.models.partners import Algorithm, Organization, PartnerKey, PartnerNonce
-from app.services import audit, idempotency, regions
+from app.services import allowances, audit, idempotency, regions
 from app.services.idempotency import Key
 
 TOLERANCE = timedelta(minutes=5)
@@ -90,9 +90,20 @@ def signature(
 
 
 async def authenticate(db: AsyncSession, signed: SignedRequest) -> Actor:
-    """The hospital that signed this request, each request once. A request that fails leaves no trace of its
-    nonce and may be sent again as it is, unless the failure kept something (results/reports)."""
+    """The hospital that signed this request, each request once, and no more of them than it may send. A request that
+    fails leaves no trace of its nonce and may be sent again as it is, unless the failure kept something
+    (results/reports)."""
     sent = _sent_at(signed)
+    # What it has spent stays spent whatever becomes of the request, and is locked for one statement only.
+    async with statements() as own:
+        key, organization = await _signer(own, signed)
+        await allowances.spend(own, organization, reading=signed.method == "GET")
+        await own.commit()  # gives the connection back before the request takes its own
+    await _accept_once(db, organization.id, signed.message_id, sent)
+    return Actor(Role.PARTNER, id=organization.id, region_code=organization.region_code, key_id=key.id)
+
+
+async def _signer(db: AsyncSession, signed: SignedRequest) -> tuple[PartnerKey, Organization]:
     found = await db.execute(
         select(PartnerKey, Organization)
         .join(Organization, Organization.id == PartnerKey.organization_id)
@@ -106,8 +117,7 @@ async def authenticate(db: AsyncSession, signed: SignedRequest) -> Actor:
     if row is None or not _signed_with(*row, signed):
         raise SignatureRefused
     key, organization = row
-    await _accept_once(db, organization.id, signed.message_id, sent)
-    return Actor(Role.PARTNER, id=organization.id, region_code=organization.region_code, key_id=key.id)
+    return key, organization
 
 
 def _key_id(signed: SignedRequest) -> uuid.UUID:
@@ -236,6 +246,16 @@ async def disable(db: AsyncSession, actor: Actor, id: uuid.UUID) -> Organization
     organization = await fetch(db, actor, Organization, id, lock=True)
     organization.disabled_at = organization.disabled_at or clock.now()
     await audit.record(db, actor, "disable", "organization", organization.id)
+    return organization
+
+
+async def limit(
+    db: AsyncSession, actor: Actor, id: uuid.UUID, *, requests_per_minute: int, burst: int
+) -> Organization:
+    """How many requests it may send from now on."""
+    organization = await fetch(db, actor, Organization, id, lock=True)
+    organization.requests_per_minute, organization.burst = requests_per_minute, burst
+    await audit.record(db, actor, "limit", "organization", organization.id)
     return organization
 
 

@@ -7,12 +7,12 @@ from typing import Annotated
 from fastapi import APIRouter
 
 from app.access import Actor, Permission
-from app.api.deps import Body, Db, Text, View, example, partner_may
+from app.api.deps import Body, Db, IdempotencyKey, Text, View, example, partner_may
 from app.errors import NotFound, WrongState, problems
-from app.models.appointments import AppointmentStatus
-from app.models.households import DocumentKind, Sex
-from app.services import consents
-from app.services.appointments import bookings
+from app.models.appointments import Appointment, AppointmentStatus
+from app.models.households import DocumentKind, Person, Sex
+from app.services import consents, documents
+from app.services.appointments import attendance, bookings, walk_ins
 
 router = APIRouter(tags=["预约 appointments"])
 Attend = Annotated[Actor, partner_may(Permission.APPOINTMENT_ATTEND)]
@@ -68,20 +68,39 @@ class AttendanceView(View):
 @router.post(
     "/check-ins",
     summary="凭码签到 Check in by code",
-    responses=problems(NotFound, WrongState, bookings.NotToday, consents.ConsentRequired),
+    responses=problems(NotFound, WrongState, attendance.NotToday, consents.ConsentRequired),
 )
 async def check_in(db: Db, actor: Attend, body: CheckIn) -> Arrival:
-    """The code that the couple shows. Answers with who they are, and that look is recorded in their files."""
-    appointment, people = await bookings.check_in(db, actor, code=body.code)
+    """The code that the couple shows, typed or scanned. Answers with who they are, and that look is recorded in their
+    files; at a lecture with those who agree to that."""
+    return _arrival(*await attendance.check_in(db, actor, code=body.code))
+
+
+def _arrival(appointment: Appointment, people: list[Person]) -> Arrival:
     shown = {"id": appointment.id, "status": appointment.status, "starts_at": appointment.starts_at}
     return Arrival.model_validate(shown | {"ends_at": appointment.ends_at, "people": people})
+
+
+@router.post(
+    "/walk-ins",
+    status_code=201,
+    summary="现场登记 Somebody walks in",
+    responses=problems(
+        NotFound, documents.DocumentNotValid, walk_ins.NotRegistered, walk_ins.NotOneCouple, walk_ins.SlotNotToday,
+        walk_ins.NotEntitled, bookings.SlotFull, bookings.SlotClosed, bookings.BookedAsCourse, bookings.AlreadyBooked,
+        bookings.OverlappingAppointment, consents.ConsentRequired,
+    ),
+)  # fmt: skip
+async def walk_in(db: Db, actor: Attend, key: IdempotencyKey, body: walk_ins.NewWalkIn) -> Arrival:
+    """By the documents shown at the desk: takes a free place of a slot of today, and has arrived."""
+    return _arrival(*await walk_ins.at_desk(db, actor, key=key, new=body))
 
 
 @router.post(
     "/appointments/{id}/fulfil", summary="完成检查 Fulfilled", responses=problems(NotFound, WrongState)
 )
 async def fulfil_appointment(db: Db, actor: Attend, id: uuid.UUID) -> AttendanceView:
-    return AttendanceView.model_validate(await bookings.fulfil(db, actor, id=id))
+    return AttendanceView.model_validate(await attendance.fulfil(db, actor, id=id))
 
 
 @router.post(
@@ -89,4 +108,4 @@ async def fulfil_appointment(db: Db, actor: Attend, id: uuid.UUID) -> Attendance
 )
 async def report_no_show(db: Db, actor: Attend, id: uuid.UUID) -> AttendanceView:
     """Once the time is over. Coming later the same day still checks in."""
-    return AttendanceView.model_validate(await bookings.no_show(db, actor, id=id))
+    return AttendanceView.model_validate(await attendance.no_show(db, actor, id=id))
