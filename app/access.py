@@ -18,7 +18,9 @@ from sqlalchemy.orm import InstrumentedAttribute, aliased
 from app import clock
 from app.db import Base
 from app.errors import Forbidden, NotFound
-from app.models.appointments import Appointment, Clinic, Slot, SlotStatus
+from app.models.appointments import Appointment, Clinic, ServiceItem, Slot, SlotStatus
+from app.models.certificates import AttendanceCertificate
+from app.models.closures import Closure
 from app.models.consents import Consent
 from app.models.corrections import Correction
 from app.models.duplicates import Merge, Suspicion
@@ -27,16 +29,22 @@ from app.models.households import PENDING, Household, HouseholdStatus, Membershi
 from app.models.identity import CITIZEN_DOOR, STAFF_DOOR, STAFF_ROLES, ResidentAccount, Role, SignIn
 from app.models.imports import ImportBatch
 from app.models.life_events import LifeEvent
+from app.models.messages import InboxMessage
 from app.models.moves import Move
 from app.models.partners import Organization
 from app.models.regions import RegionSuccession
 from app.models.results import DiagnosticReport
 from app.models.rights import Erasure
 from app.models.rosters import RosterMember, TrainingCertificate
+from app.models.rotations import Rotation, RotationTurn, TurnStatus
+from app.models.schedules import Practitioner, Room, Schedule
 from app.models.search import RegistryExport, SavedFilter
+from app.models.settlements import Settlement
 from app.models.staff import StaffAccount
 from app.models.stations import Station
+from app.models.supplies import SupplyPlan
 from app.models.surveys import SurveyResponse, SurveyTemplate
+from app.models.waitlist import WaitlistEntry
 
 
 class Permission(StrEnum):
@@ -66,13 +74,30 @@ class Permission(StrEnum):
     SLOT_READ = "slot_read"
     SLOT_PUBLISH = "slot_publish"
     CLINIC_OPEN = "clinic_open"
+    CALENDAR_EDIT = "calendar_edit"
     APPOINTMENT_BOOK = "appointment_book"
     APPOINTMENT_READ = "appointment_read"
-    APPOINTMENT_ATTEND = "appointment_attend"  # check in, fulfil, no-show
+    APPOINTMENT_ATTEND = "appointment_attend"  # check in, fulfil, no-show, walk-in
+    APPOINTMENT_ARRANGE = "appointment_arrange"  # for a resident: book, cancel, walk-in
+    APPOINTMENT_OVERRIDE = "appointment_override"  # beyond the capacity, without qualifying
+    APPOINTMENT_ANNUL = "appointment_annul"  # entered in error
     REPORT_POST = "report_post"
     REPORT_READ = "report_read"
+    CATALOGUE_MANAGE = "catalogue_manage"  # items that a division adds to a service
     FOLLOW_UP_READ = "follow_up_read"
     FOLLOW_UP_COMPLETE = "follow_up_complete"
+    REFERRAL_ANSWER = "referral_answer"  # of the hospital that is to see somebody
+    ROTATION_COUNT = "rotation_count"  # how many, never who; small numbers hidden
+    ROTATION_READ = "rotation_read"
+    ROTATION_ANSWER = "rotation_answer"  # who was invited how, and what was answered
+    ROTATION_MANAGE = "rotation_manage"
+    SUPPLY_READ = "supply_read"
+    SUPPLY_HAND_OUT = "supply_hand_out"
+    SETTLEMENT_READ = "settlement_read"
+    SETTLEMENT_CONFIRM = "settlement_confirm"  # of the hospital
+    SETTLEMENT_DECIDE = "settlement_decide"  # of the association: accept, or return
+    PRICE_SET = "price_set"
+    HOSPITAL_FILE = "hospital_file"  # a hospital's lists of attendance and results as a file
     STAFF_MANAGE = "staff_manage"
     PARTNER_MANAGE = "partner_manage"
     AUDIT_READ = "audit_read"
@@ -83,15 +108,17 @@ AGE_OF_OWN_CONSENT = 14
 P = Permission
 _READS = {
     P.OWN_ACCOUNT, P.HOUSEHOLD_READ, P.REGISTRY_SEARCH, P.REGISTRY_COUNT, P.ROSTER_READ, P.SLOT_READ,
-    P.APPOINTMENT_READ, P.FOLLOW_UP_READ,
+    P.APPOINTMENT_READ, P.FOLLOW_UP_READ, P.SUPPLY_READ, P.ROTATION_COUNT,
 }  # fmt: skip
 _CASEWORK = _READS | {
-    P.HOUSEHOLD_VERIFY, P.PERSON_UNMASK, P.REPORT_READ, P.FOLLOW_UP_COMPLETE, P.LIFE_EVENT_RECORD,
+    P.HOUSEHOLD_VERIFY, P.PERSON_UNMASK, P.REPORT_READ, P.FOLLOW_UP_COMPLETE, P.SUPPLY_HAND_OUT, P.LIFE_EVENT_RECORD,
     P.HOUSEHOLD_MOVE, P.CORRECTION_REQUEST, P.DUPLICATE_DECIDE, P.SURVEY_ANSWER, P.REGISTRY_EXPORT,
+    P.APPOINTMENT_ARRANGE, P.ROTATION_READ, P.ROTATION_ANSWER,
 }  # fmt: skip
 # Of a town or above: what touches many at once, or a second pair of eyes.
 _OFFICE = _CASEWORK | {
     P.REGISTRY_IMPORT, P.CORRECTION_APPROVE, P.PERSON_MERGE, P.STATION_MANAGE, P.ROSTER_MANAGE,
+    P.APPOINTMENT_OVERRIDE, P.ROTATION_MANAGE,
 }  # fmt: skip
 
 GRANTS: dict[Role, frozenset[Permission]] = {
@@ -99,20 +126,24 @@ GRANTS: dict[Role, frozenset[Permission]] = {
     for role, permissions in {
         Role.RESIDENT: {
             P.OWN_ACCOUNT, P.HOUSEHOLD_REGISTER, P.HOUSEHOLD_READ, P.SLOT_READ, P.APPOINTMENT_BOOK,
-            P.APPOINTMENT_READ, P.REPORT_READ, P.FOLLOW_UP_READ, P.CORRECTION_REQUEST, P.SURVEY_ANSWER,
+            P.APPOINTMENT_READ, P.REPORT_READ, P.FOLLOW_UP_READ, P.SUPPLY_READ, P.CORRECTION_REQUEST, P.SURVEY_ANSWER,
+            P.ROTATION_READ, P.ROTATION_ANSWER,
         },
         Role.VILLAGE_WORKER: _CASEWORK,
         Role.TOWNSHIP_OFFICER: _OFFICE,
         Role.COUNTY_ADMINISTRATOR: _OFFICE | {
+            P.APPOINTMENT_ANNUL,
             P.PERSON_UNMASK_MANY, P.ERASURE_DECIDE, P.SURVEY_PUBLISH, P.SLOT_PUBLISH, P.CLINIC_OPEN,
-            P.PARTNER_MANAGE,
+            P.CALENDAR_EDIT, P.CATALOGUE_MANAGE, P.PARTNER_MANAGE, P.SETTLEMENT_READ, P.SETTLEMENT_DECIDE, P.PRICE_SET,
+            P.HOSPITAL_FILE,
         },
-        Role.SUPERVISOR: _READS,
+        Role.SUPERVISOR: _READS | {P.SETTLEMENT_READ},
         Role.AUDITOR: {P.OWN_ACCOUNT, P.AUDIT_READ},
         # Separate duties (GB/T 22239-2019 8.1.4.2): who runs the system does not read people's files.
         Role.SYSTEM_ADMINISTRATOR: {P.OWN_ACCOUNT, P.STAFF_MANAGE, P.PARTNER_MANAGE, P.REGION_MANAGE},
         Role.PARTNER: {
             P.SLOT_READ, P.SLOT_PUBLISH, P.APPOINTMENT_READ, P.APPOINTMENT_ATTEND, P.REPORT_POST, P.REPORT_READ,
+            P.REFERRAL_ANSWER, P.SETTLEMENT_READ, P.SETTLEMENT_CONFIRM, P.HOSPITAL_FILE,
         },
         Role.SYSTEM: set(Permission),
     }.items()
@@ -179,6 +210,10 @@ def under_guardian() -> ColumnElement[bool]:
     )
 
 
+def _at_or_above(code: str) -> list[str]:
+    return [code] + [code[:length].ljust(12, "0") for length in (2, 4, 6, 9)]
+
+
 Scope = Callable[[Actor], ColumnElement[bool]]
 
 
@@ -208,6 +243,14 @@ def _region(column: Any) -> Scope:
     return lambda actor: within(column, actor.region_code)
 
 
+def _clinic_in_region(clinic_id: Any) -> Scope:
+    return lambda actor: clinic_id.in_(select(Clinic.id).where(within(Clinic.region_code, actor.region_code)))
+
+
+def _own_clinic(clinic_id: Any) -> Scope:
+    return lambda actor: clinic_id.in_(select(Clinic.id).where(Clinic.organization_id == actor.id))
+
+
 def unrestricted(actor: Actor) -> ColumnElement[bool]:
     """With the data of who is to be erased once a duty to keep has ended nothing is done but storing: workers do not
     see the person meanwhile, but for those who decide about it (PIPL art. 47)."""
@@ -233,15 +276,6 @@ def _once_belonged_within(person: Any, actor: Actor) -> ColumnElement[bool]:
         membership.person_id == person,
         home.id == membership.household_id,
         _region(home.region_code)(actor),
-    )
-
-
-def _where_now(person_id: Any, household_id: Any) -> ColumnElement[str]:
-    """Looked up row by row: two EXISTS with an OR between them would read every person of the region first."""
-    person, household = aliased(Person), aliased(Household)
-    return func.coalesce(
-        select(person.region_code).where(person.id == person_id).scalar_subquery(),
-        select(household.region_code).where(household.id == household_id).scalar_subquery(),
     )
 
 
@@ -316,8 +350,7 @@ SCOPE: dict[type[Base], Scope] = {
         ),
         # Where the person or household is now: a request follows who moves.
         worker=lambda a: and_(
-            within(_where_now(Correction.person_id, Correction.household_id), a.region_code),
-            _nobody_restricted(a, Correction.person_id),
+            _region(Correction.region_code)(a), _nobody_restricted(a, Correction.person_id)
         ),
     ),
     Erasure: _rule(
@@ -353,14 +386,21 @@ SCOPE: dict[type[Base], Scope] = {
         resident=lambda a: SurveyResponse.household_id == own_household(a),
         worker=lambda a: _lies_within(Household, SurveyResponse.household_id, a),
     ),
+    # What the own region added, to be retired there. What may be reported is no secret (results/catalogue).
+    ServiceItem: _rule(worker=_region(ServiceItem.region_code)),
     # Slots are no secret; drafts are their publisher's.
     Slot: _rule(
         resident=lambda _: Slot.status != SlotStatus.DRAFT,
-        worker=lambda a: Slot.clinic_id.in_(
-            select(Clinic.id).where(within(Clinic.region_code, a.region_code))
-        ),
-        partner=lambda a: Slot.clinic_id.in_(select(Clinic.id).where(Clinic.organization_id == a.id)),
+        worker=_clinic_in_region(Slot.clinic_id),
+        partner=_own_clinic(Slot.clinic_id),
     ),
+    **{
+        model: _rule(
+            worker=_clinic_in_region(model.clinic_id),
+            partner=_own_clinic(model.clinic_id),
+        )
+        for model in (Room, Practitioner, Schedule)
+    },
     Clinic: _rule(
         resident=lambda _: true(),
         worker=_region(Clinic.region_code),
@@ -374,6 +414,23 @@ SCOPE: dict[type[Base], Scope] = {
         ),
         partner=lambda a: Appointment.clinic_id.in_(select(Clinic.id).where(Clinic.organization_id == a.id)),
     ),
+    AttendanceCertificate: _rule(resident=lambda a: AttendanceCertificate.person_id == own_person(a)),
+    WaitlistEntry: _rule(
+        resident=_own(WaitlistEntry.person_id, WaitlistEntry.spouse_id),
+        worker=lambda a: and_(
+            _region(WaitlistEntry.region_code)(a),
+            _nobody_restricted(a, WaitlistEntry.person_id, WaitlistEntry.spouse_id),
+        ),
+    ),
+    Closure: _rule(
+        worker=lambda a: Closure.clinic_id.in_(
+            select(Clinic.id).where(within(Clinic.region_code, a.region_code))
+        ),
+        partner=lambda a: Closure.clinic_id.in_(select(Clinic.id).where(Clinic.organization_id == a.id)),
+    ),
+    Settlement: _rule(
+        worker=_clinic_in_region(Settlement.clinic_id), partner=_own_clinic(Settlement.clinic_id)
+    ),
     DiagnosticReport: _rule(
         resident=_own(DiagnosticReport.person_id, DiagnosticReport.spouse_id),
         worker=lambda a: and_(
@@ -385,7 +442,32 @@ SCOPE: dict[type[Base], Scope] = {
     FollowUp: _rule(
         resident=lambda a: FollowUp.person_id == own_person(a),
         worker=lambda a: and_(_region(FollowUp.region_code)(a), _nobody_restricted(a, FollowUp.person_id)),
+        partner=lambda a: FollowUp.referred_to == a.id,
     ),
+    # Where the person is counted now.
+    SupplyPlan: _rule(
+        resident=lambda a: SupplyPlan.person_id == own_person(a),
+        worker=lambda a: and_(
+            _lies_within(Person, SupplyPlan.person_id, a), _nobody_restricted(a, SupplyPlan.person_id)
+        ),
+    ),
+    # The villages of a rotation see it, and whoever is above.
+    Rotation: _rule(
+        worker=lambda a: or_(
+            within(Rotation.region_code, a.region_code), Rotation.region_code.in_(_at_or_above(a.region_code))
+        )
+    ),
+    RotationTurn: _rule(
+        # From the invitation on: a plan may change until then.
+        resident=lambda a: and_(
+            RotationTurn.person_id == own_person(a),
+            RotationTurn.status.not_in([TurnStatus.PLANNED, TurnStatus.DROPPED]),
+        ),
+        worker=lambda a: and_(
+            _region(RotationTurn.region_code)(a), _nobody_restricted(a, RotationTurn.person_id)
+        ),
+    ),
+    InboxMessage: _rule(resident=lambda a: InboxMessage.person_id == own_person(a)),
     LifeEvent: _rule(
         # It goes with its household, and with the one into which that was merged.
         worker=lambda a: _lies_within(Household, _kept_household(LifeEvent.household_id), a),

@@ -14,14 +14,17 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app import api, crypto, db, embedded, errors, logs, schema
+from app.admission import Admission
+from app.services import messages
 from app.settings import Settings, settings
 
 log = logging.getLogger("nuanxin.http")
 # Enough for every form; only the bodies listed here may be as large as the setting allows.
 SMALL_BODY = 256 * 1024
-LARGE_BODIES = {"/partner/v1/reports", "/staff/v1/regions/import"}
+LARGE_BODIES = {"/partner/v1/reports", "/partner/v1/fhir", "/staff/v1/regions/import"}
 # Written to disk while they come in, never held in memory.
 UPLOADS = {"/staff/v1/imports"}
+ATTACHMENTS = {"/partner/v1/report-attachments"}
 REQUESTS = Counter("nuanxin_requests", "Requests answered", ("method", "route", "status"))
 SECONDS = Histogram("nuanxin_request_seconds", "Time to answer", ("method", "route"))
 
@@ -29,6 +32,7 @@ SECONDS = Histogram("nuanxin_request_seconds", "Time to answer", ("method", "rou
 def create_app() -> FastAPI:
     config = settings()
     crypto.use(crypto.SettingsKeys(config))
+    messages.prepare()
     app = FastAPI(title="Nuanxin 暖心", lifespan=lifespan, openapi_url=None)
     errors.install(app)
     for prefix in api.DOORS:
@@ -43,6 +47,7 @@ def create_app() -> FastAPI:
     app.add_api_route("/readyz", readyz)
     app.add_api_route("/metrics", metrics)
     app.add_middleware(Frame, settings=config)
+    app.add_middleware(Admission, key=config.token_key.get_secret_value().encode())
     return app
 
 
@@ -93,6 +98,7 @@ class Frame:
     def __init__(self, app: ASGIApp, settings: Settings) -> None:
         self.app = app
         self.limit, self.upload_limit = settings.max_body_bytes, settings.upload_limit
+        self.attachment_limit = settings.attachment_limit
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -126,6 +132,7 @@ class Frame:
         declared = next((value for name, value in scope["headers"] if name == b"content-length"), b"0")
         limit = self.limit if scope["path"] in LARGE_BODIES else min(SMALL_BODY, self.limit)
         limit = self.upload_limit if scope["path"] in UPLOADS else limit
+        limit = self.attachment_limit if scope["path"] in ATTACHMENTS else limit
         read = int(declared) if declared.isdigit() and int(declared) > limit else 0
 
         async def limited() -> Message:

@@ -1,5 +1,6 @@
 """Every setting, read once from `NUANXIN_*`. Outside development the unsafe defaults are refused."""
 
+from datetime import time
 from functools import cache
 from pathlib import Path
 from typing import Literal, Self
@@ -58,17 +59,29 @@ class Settings(BaseSettings):
     wechat_secret: SecretStr = Field(
         SecretStr(DEVELOPMENT_SECRET), description="The mini-program's app secret"
     )
-    wechat_reminder_template: str = Field(
-        DEVELOPMENT_TEMPLATE, description="Subscription message template id"
+    wechat_templates: dict[str, str] = Field(
+        {"appointment_reminder": DEVELOPMENT_TEMPLATE},
+        description="Subscription message templates as JSON, kind of notice → template id; other kinds are in the "
+        "inbox only",
     )
     wechat_miniprogram_state: Literal["developer", "trial", "formal"] = Field(
         "developer", description="Which version of the mini-program a reminder opens"
     )
+    wechat_push_token: SecretStr | None = Field(
+        None,
+        description="Token of WeChat's message push, which tells what residents agreed to; unset: not taken",
+    )
+    quiet_from: time = Field(time(21), description="No message by WeChat from then on, in China's time")
+    quiet_to: time = Field(time(8), description="Until then; the same as `quiet_from`: at any time")
 
     max_body_bytes: int = Field(
         1_000_000,
         ge=1_000,
         description="The largest report taken; any other body may have 256 KiB. More gets 413",
+    )
+
+    attachment_limit: int = Field(
+        5_000_000, ge=1_000, description="The largest PDF of a report taken, in bytes. More gets 413"
     )
 
     upload_limit: int = Field(
@@ -101,8 +114,8 @@ class Settings(BaseSettings):
             problems.append("NUANXIN_TOKEN_KEY must not be NUANXIN_INDEX_KEY")
         if self.wechat_appid == DEVELOPMENT_APPID:
             problems.append("NUANXIN_WECHAT_APPID is not set")
-        if self.wechat_reminder_template == DEVELOPMENT_TEMPLATE:
-            problems.append("NUANXIN_WECHAT_REMINDER_TEMPLATE is not set")
+        if DEVELOPMENT_TEMPLATE in self.wechat_templates.values():
+            problems.append("NUANXIN_WECHAT_TEMPLATES is not set")
         if self.sandbox:
             problems.append("NUANXIN_SANDBOX must be false")
         if self.database_url is None:

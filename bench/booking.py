@@ -3,10 +3,11 @@
     python -m bench.booking [--quick]
 
 Two server processes each, real tokens, 16 connections; the limit is our own statement called by pgbench with 16
-clients on the same database. Ratios are the result; the absolute figures hold for the machine they were taken on,
-where the client, the servers and PostgreSQL share the processors; of them "server CPU ms" (of the Python processes,
-for each request) is the steadiest. After every run the invariants are checked: a violation voids the row, and the
-exit code says so.
+clients on the same database, each booking alone. Then a rush: the peak, found with 64 connections, and an open loop
+that offers one, two and five times as much, whatever comes back. Ratios are the result; the absolute figures hold for
+the machine they were taken on, where the client, the servers and PostgreSQL share the processors; of them "server CPU
+ms" (of the Python processes, for each request) is the steadiest. After every run the invariants are checked: a
+violation voids the row, and the exit code says so.
 """
 
 import argparse
@@ -37,8 +38,11 @@ from bench import load, stage
 from bench.load import HOST
 from bench.stage import Servers
 
-CLIENTS = 16
-OURS, TEXTBOOK, LIMIT, CEILING = "ours", "textbook", "limit: pgbench", "ceiling: GET /healthz"
+CLIENTS, CROWD = 16, 64
+#: Of an open loop: enough that requests need not wait for one another to be sent.
+CONNECTIONS = 300
+OURS, TEXTBOOK, LIMIT = "ours", "textbook", "limit: pgbench"
+EMPTY, CEILING = "empty endpoint with a token", "ceiling: GET /healthz"
 SHOWN = (
     "fsync", "synchronous_commit", "full_page_writes", "wal_sync_method", "shared_buffers", "max_connections",
     "commit_delay", "commit_siblings",
@@ -52,9 +56,12 @@ class Size:
     rounds: int
     statements: int
     series: int
+    residents: int
+    overload: tuple[float, ...]
 
 
-FULL, QUICK = Size(2000, 3.0, 3, 125, series=2), Size(64, 1.5, 1, 8, series=1)
+FULL = Size(2000, 3.0, 3, 125, series=2, residents=12_000, overload=(1, 2, 5))
+QUICK = Size(64, 1.5, 1, 8, series=1, residents=200, overload=(5,))
 
 
 @dataclass(frozen=True)
@@ -62,13 +69,16 @@ class Workload:
     name: str
     slots: int
     full: bool = False
+    #: To each booking, two looks at the slots and one at one's own appointments.
+    reads: bool = False
 
 
 SPREAD, HOT = Workload("spread over 50 slots", 50), Workload("all on one slot", 1)
 SOLD_OUT = Workload("sold out, 50 slots", 50, full=True)
+MIXED = Workload("spread, with reads", 50, reads=True)
 # Sold-out refusals flush nothing, so the second series would repeat the first.
 SERIES = {
-    "this disk": (("commit_delay = 0", "commit_siblings = 5"), (SPREAD, HOT, SOLD_OUT)),
+    "this disk": (("commit_delay = 0", "commit_siblings = 5"), (SPREAD, HOT, SOLD_OUT, MIXED)),
     "+1 ms a flush": (("commit_delay = 1000", "commit_siblings = 0"), (SPREAD, HOT)),
 }
 
@@ -80,6 +90,8 @@ class Run:
     cpu: float | None = None
     refused: int = 0
     dropped: int = 0
+    shed: int = 0
+    late: int = 0
     void: list[str] = field(default_factory=list)
 
 
@@ -87,16 +99,29 @@ Runner = Callable[[Workload], Run]
 
 
 def bookings(workload: Workload, count: int, access: Sequence[str]) -> list[bytes]:
-    """One request for each resident, the slots in turn."""
+    """One booking for each resident, the slots in turn; where there are reads, theirs are among the count."""
     made = []
-    for number in range(count):
+    for number in range(count // (4 if workload.reads else 1)):
         body = b'{"slot_id":"%s"}' % str(stage.numbered(stage.SLOT, number % workload.slots + 1)).encode()
-        head = (
-            f"POST {DOOR}/appointments HTTP/1.1\r\nHost: {HOST}\r\nAuthorization: Bearer {access[number]}\r\n"
-            f"Idempotency-Key: {uuid.uuid4()}\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
-        )
-        made.append(head.encode() + body)
+        token, key = access[number], uuid.uuid4()
+        if workload.reads:
+            looks = ["slots?service=pre_pregnancy_check", "appointments", "slots?service=pre_pregnancy_check"]
+            made += [request("GET", f"{DOOR}/{path}", token) for path in looks]
+        made.append(
+            request(
+                "POST", f"{DOOR}/appointments", token, f"Idempotency-Key: {key}\r\nContent-Type: application/json\r\n",
+                body,
+            )
+        )  # fmt: skip
     return made
+
+
+def request(method: str, path: str, token: str, more: str = "", body: bytes = b"") -> bytes:
+    head = (
+        f"{method} {path} HTTP/1.1\r\nHost: {HOST}\r\nAuthorization: Bearer {token}\r\n{more}"
+        f"Content-Length: {len(body)}\r\n\r\n"
+    )
+    return head.encode() + body
 
 
 class Http:
@@ -104,35 +129,53 @@ class Http:
 
     def __init__(self, client: ProcessPoolExecutor, url: str, size: Size) -> None:
         self.client, self.url, self.size = client, url, size
-        accounts = [stage.numbered(stage.ACCOUNT, number + 1) for number in range(size.requests)]
+        accounts = [stage.numbered(stage.ACCOUNT, number + 1) for number in range(size.residents)]
         self.access = [tokens.issue_access(DOOR, account, account) for account in accounts]
 
-    def book(self, servers: Servers) -> Runner:
+    def book(self, servers: Servers, clients: int = CLIENTS) -> Runner:
         def run(workload: Workload) -> Run:
             requests = bookings(workload, self.size.requests, self.access)
-            answers, cpu = self.send(servers, requests)
-            wanted = (409, "slot-full") if workload.full else (201, "")
-            good = [sample[2] for sample in answers.samples if sample[:2] == wanted]
-            booked = sum(sample[0] == 201 for sample in answers.samples)
-            refused = sum(400 <= sample[0] < 500 for sample in answers.samples)
-            dropped = answers.dropped + len(answers.samples) - booked - refused
-            void = asyncio.run(stage.violations(self.url, confirmed=booked, unsure=dropped))
-            if len(good) < len(answers.samples):
-                void.append(f"{len(answers.samples) - len(good)} answers of another kind than {wanted}")
-            return Run(len(good) / answers.seconds, good, cpu, refused, dropped, void)
+            return self.judged(workload, *self.send(servers, requests, clients))
 
         return run
 
+    def offer(self, servers: Servers, rate: float) -> Runner:
+        """So many a second, in an open loop."""
+
+        def run(workload: Workload) -> Run:
+            count = min(self.size.residents, int(rate * self.size.seconds))
+            requests = bookings(workload, count, self.access)
+            before = servers.cpu()
+            work = self.client.submit(load.run_open, servers.ports, requests, CONNECTIONS, rate)
+            answers = work.result()
+            return self.judged(workload, answers, (servers.cpu() - before) / max(1, len(answers.samples)))
+
+        return run
+
+    def judged(self, workload: Workload, answers: load.Answers, cpu: float) -> Run:
+        shed = sum(sample[:2] == (503, "busy") for sample in answers.samples)
+        wanted = {(409, "slot-full")} if workload.full else {(201, "")}
+        wanted |= {(200, "")} if workload.reads else set()
+        good = [sample[2] for sample in answers.samples if sample[:2] in wanted]
+        booked = sum(sample[0] == 201 for sample in answers.samples)
+        refused = sum(400 <= sample[0] < 500 for sample in answers.samples)
+        read = sum(sample[0] == 200 for sample in answers.samples)
+        dropped = answers.dropped + len(answers.samples) - booked - refused - read - shed
+        void = asyncio.run(stage.violations(self.url, confirmed=booked, unsure=dropped))
+        if len(good) + shed < len(answers.samples):
+            void.append(f"{len(answers.samples) - len(good) - shed} answers of another kind than {wanted}")
+        return Run(len(good) / answers.seconds, good, cpu, refused, dropped, shed, answers.late, void)
+
     def repeat(self, servers: Servers, path: str) -> Run:
-        requests = [f"GET {path} HTTP/1.1\r\nHost: {HOST}\r\n\r\n".encode()] * self.size.requests
-        answers, cpu = self.send(servers, requests)
+        requests = [request("GET", path, self.access[0])] * self.size.requests
+        answers, cpu = self.send(servers, requests, CLIENTS)
         latencies = [seconds for status, _, seconds in answers.samples if status == 200]
         return Run(len(latencies) / answers.seconds, latencies, cpu, dropped=answers.dropped)
 
-    def send(self, servers: Servers, requests: list[bytes]) -> tuple[load.Answers, float]:
+    def send(self, servers: Servers, requests: list[bytes], clients: int) -> tuple[load.Answers, float]:
         """The answers, and the servers' processor seconds for each."""
         before = servers.cpu()
-        work = self.client.submit(load.run, servers.ports, requests, CLIENTS, self.size.seconds)
+        work = self.client.submit(load.run, servers.ports, requests, clients, self.size.seconds)
         answers = work.result()
         return answers, (servers.cpu() - before) / max(1, len(answers.samples))
 
@@ -140,9 +183,10 @@ class Http:
 SCRIPT = r"""\set n :n + 1
 \set i :client_id + 1 + (:n - 1) * {clients}
 \set s (:i - 1) % {slots} + 1
-SELECT outcome, (booked).* FROM book_appointment(gen_random_uuid(),
-  ('0000000a' || lpad(to_hex(:i::bigint), 24, '0'))::uuid, '\x00'::bytea,
-  ('00000005' || lpad(to_hex(:s::bigint), 24, '0'))::uuid, lpad(:i::text, 10, '0'), '-', now());
+SELECT outcome, (booked).* FROM book_appointment(ARRAY[gen_random_uuid()],
+  ARRAY[('0000000a' || lpad(to_hex(:i::bigint), 24, '0'))::uuid], ARRAY['\x00'::bytea],
+  ARRAY[('00000005' || lpad(to_hex(:s::bigint), 24, '0'))::uuid], ARRAY[1::bigint], ARRAY[lpad(:i::text, 10, '0')],
+  ARRAY['-'], now());
 """
 
 
@@ -194,13 +238,17 @@ def add_rows(table: Table, series: str, workload: str, runs: dict[str, list[Run]
     for name, own in runs.items():
         void = sorted({rule for run in own for rule in run.void})
         rates = [run.rate for run in own]
-        compared = [f"{rate(own) / rate(runs[other]):.2f}" for other in (TEXTBOOK, LIMIT) if other in runs]
+        compared = [
+            f"{rate(own) / rate(runs[other]):.2f}" if other in runs else ""
+            for other in (TEXTBOOK, LIMIT, "peak")
+        ]
         table.add_row(
-            series, workload, name, *(compared or ["", ""]),
+            series, workload, name, *compared,
             f"{rate(own):,.0f} ({min(rates):,.0f}-{max(rates):,.0f})",
             milliseconds(own, 50), milliseconds(own, 99),
             "" if own[0].cpu is None else f"{statistics.median(run.cpu or 0 for run in own) * 1000:.2f}",
-            f"{sum(run.refused for run in own):,}", str(sum(run.dropped for run in own)),
+            f"{sum(run.refused for run in own):,}", f"{sum(run.shed for run in own):,}",
+            str(sum(run.late for run in own)), str(sum(run.dropped for run in own)),
             f"VOID: {'; '.join(void)}" if void else "kept",
         )  # fmt: skip
     table.add_section()
@@ -221,12 +269,12 @@ def heading(url: str) -> str:
 def play(size: Size, console: Console) -> bool:
     """Every series and workload; true when no row is void."""
     table = Table(
-        "series", "workload", "who", "x textbook", "x limit", "per second (min-max)", "p50 ms", "p99 ms",
-        "server CPU ms", "refused", "dropped", "invariants",
+        "series", "workload", "who", "x textbook", "x limit", "x peak", "per second (min-max)", "p50 ms", "p99 ms",
+        "server CPU ms", "refused", "shed", "late", "dropped", "invariants",
     )  # fmt: skip
     with ExitStack() as stack:
         url = stack.enter_context(stage.database())
-        asyncio.run(stage.furnish(url, max(size.requests, size.statements * CLIENTS)))
+        asyncio.run(stage.furnish(url, max(size.residents, size.statements * CLIENTS)))
         client = stack.enter_context(ProcessPoolExecutor(1, mp_context=get_context("spawn")))
         http = Http(client, url, size)
         ours = stack.enter_context(stage.served("app.main:asgi", url))
@@ -235,8 +283,10 @@ def play(size: Size, console: Console) -> bool:
         runners = {OURS: http.book(ours), TEXTBOOK: http.book(textbook), LIMIT: pgbench(url, size)}
         series = list(SERIES)[: size.series]
         void = [name for name in series if not play_series(url, size, name, runners, table)]
-        ceiling = [http.repeat(ours, "/healthz") for _ in range(size.rounds)]
-        add_rows(table, "", "no token, no database", {CEILING: ceiling})
+        empty = {EMPTY: (textbook, f"{DOOR}/empty"), CEILING: (ours, "/healthz")}
+        alone = {name: [http.repeat(*which) for _ in range(size.rounds)] for name, which in empty.items()}
+        add_rows(table, "", "no database", alone)
+        void += [] if play_rush(url, size, http, ours, table) else ["rush"]
     console.print(table)
     console.print("Read the ratios; the absolute figures are for this machine only.")
     return not void
@@ -248,8 +298,24 @@ def play_series(url: str, size: Size, name: str, runners: dict[str, Runner], tab
     asyncio.run(stage.execute(url, *changes, "SELECT pg_reload_conf()"))
     kept = True
     for workload in workloads:
-        runs = measure(url, size, workload, runners)
+        able = {who: runner for who, runner in runners.items() if not (workload.reads and who == LIMIT)}
+        runs = measure(url, size, workload, able)
         add_rows(table, name, workload.name, runs)
+        kept &= not any(run.void for own in runs.values() for run in own)
+    return kept
+
+
+def play_rush(url: str, size: Size, http: Http, ours: Servers, table: Table) -> bool:
+    """Ever more than there is room for: what is accepted stays near the peak, and soon answered."""
+    first, _ = next(iter(SERIES.values()))
+    asyncio.run(stage.execute(url, *(f"ALTER SYSTEM SET {one}" for one in first), "SELECT pg_reload_conf()"))
+    kept = True
+    for workload in (SPREAD, HOT, MIXED):
+        runs = measure(url, size, workload, {"peak": http.book(ours, CROWD)})
+        peak = rate(runs["peak"])
+        offered = {f"{times:g}x the peak offered": http.offer(ours, times * peak) for times in size.overload}
+        runs |= measure(url, size, workload, offered)
+        add_rows(table, "rush", workload.name, runs)
         kept &= not any(run.void for own in runs.values() for run in own)
     return kept
 

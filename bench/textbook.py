@@ -17,8 +17,16 @@ from sqlalchemy import select
 
 from app import clock, crypto, db, errors, logs, tokens
 from app.access import Actor
-from app.api.citizen.appointments import AppointmentView, Book, BookSlot
-from app.api.deps import AsyncSession, IdempotencyKey
+from app.api.citizen.appointments import (
+    AppointmentDetail,
+    AppointmentView,
+    Book,
+    BookSlot,
+    SlotView,
+    list_slots,
+    my_appointments,
+)
+from app.api.deps import AsyncSession, IdempotencyKey, Listing
 from app.errors import Conflict, NotFound
 from app.main import Frame, healthz
 from app.models.appointments import (
@@ -136,6 +144,11 @@ def audit(appointment: Appointment, actor: Actor, who: Qualification) -> list[Au
     ]  # fmt: skip
 
 
+async def empty(_: Book) -> dict[str, str]:
+    """What any answer to a known resident costs: the framework, the token, the permission."""
+    return {}
+
+
 @asynccontextmanager
 async def lifespan(_: FastAPI) -> AsyncIterator[None]:
     assert settings().database_url is not None
@@ -150,6 +163,9 @@ def asgi() -> FastAPI:
     app = FastAPI(lifespan=lifespan, openapi_url=None)
     errors.install(app)
     app.add_api_route("/citizen/v1/appointments", book_appointment, methods=["POST"], status_code=201)
+    app.add_api_route("/citizen/v1/appointments", my_appointments, response_model=Listing[AppointmentDetail])
+    app.add_api_route("/citizen/v1/slots", list_slots, response_model=Listing[SlotView])
+    app.add_api_route("/citizen/v1/empty", empty)
     app.add_api_route("/readyz", healthz)
     app.add_middleware(Frame, settings=settings())
     gc.freeze()

@@ -11,6 +11,7 @@ from fastapi_offline import FastAPIOffline
 from app import errors
 from app.api import citizen, partner, public, staff
 from app.api.deps import Denied, record_denial
+from app.services import allowances
 
 TITLES = {
     "/citizen/v1": "暖心 · 居民 Citizen door",
@@ -112,6 +113,8 @@ def _finish_operation(operation: dict[str, Any], permission: str | None, prefix:
         operation["security"] = [{name: [] for name in SECURITY[prefix]}]
         operation["x-permission"] = permission
         common += [errors.Unauthenticated, errors.Forbidden]
+    if prefix == "/partner/v1":
+        common.append(allowances.TooManyRequests)
     responses = operation["responses"]
     responses.pop("422", None) if "HTTPValidationError" in str(responses.get("422")) else None
     for status, answer in errors.problems(*common).items():

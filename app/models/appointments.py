@@ -6,8 +6,10 @@ from enum import StrEnum
 from typing import Any
 
 from sqlalchemy import CheckConstraint, ForeignKey, Identity, Index, UniqueConstraint, text
+from sqlalchemy.dialects.postgresql import ExcludeConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
+from app.crypto import Sealed
 from app.db import Base
 
 
@@ -69,10 +71,20 @@ class HealthcareService(Base):
 
 
 class ServiceItem(Base):
-    """One of the items of a service (the 19 of the free pre-pregnancy check), and whom it examines."""
+    """One of the items of a service (the 19 of the free pre-pregnancy check), and whom it examines. `region_code`: of
+    the clinics there only, as a province adds items to the national ones; empty: of all. A retired one is not reported
+    for appointments after that."""
 
     __tablename__ = "service_item"
-    __table_args__ = (UniqueConstraint("service_id", "number"),)
+    __table_args__ = (
+        Index(
+            "uq_service_item_service_id_number",
+            "service_id",
+            "number",
+            unique=True,
+            postgresql_where=text("region_code IS NULL"),
+        ),
+    )
 
     id: Mapped[uuid.UUID] = mapped_column(primary_key=True)
     service_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("healthcare_service.id"))
@@ -80,11 +92,25 @@ class ServiceItem(Base):
     zh: Mapped[str]
     en: Mapped[str]
     applies_to: Mapped[AppliesTo]
+    region_code: Mapped[str | None] = mapped_column(ForeignKey("region.code"))
+    retired_at: Mapped[datetime | None]
 
 
 class ValueType(StrEnum):
     NUMBER = "number"
     CODE = "code"
+
+
+class RecordForm(StrEnum):
+    """Which of the 17 record forms of the national system a value goes into; most are one for each spouse."""
+
+    GENERAL = "general"
+    PHYSICAL = "physical"
+    GENITAL = "genital"
+    LABORATORY = "laboratory"
+    HAEMOGLOBIN = "haemoglobin"
+    GENE = "gene"
+    ULTRASOUND = "ultrasound"
 
 
 class ObservationDefinition(Base):
@@ -101,6 +127,7 @@ class ObservationDefinition(Base):
     value_type: Mapped[ValueType]
     unit: Mapped[str | None]
     codes: Mapped[list[dict[str, Any]]] = mapped_column(server_default="[]")
+    form: Mapped[RecordForm | None]
 
 
 class Clinic(Base):
@@ -126,16 +153,47 @@ class SlotStatus(StrEnum):
     CANCELLED = "cancelled"
 
 
+NOT_CANCELLED = text("status <> 'cancelled'")
+
+
 class Slot(Base):
     """Places at one time. For a couple one place serves both."""
 
     __tablename__ = "slot"
     __table_args__ = (
-        UniqueConstraint("clinic_id", "service_id", "starts_at"),
+        Index(
+            "uq_slot_clinic_service_starts_practitioner_room_kept",
+            "clinic_id",
+            "service_id",
+            "starts_at",
+            "practitioner_id",
+            "room_id",
+            unique=True,
+            postgresql_where=NOT_CANCELLED,
+            postgresql_nulls_not_distinct=True,
+        ),
+        # One at a time in a room, and with a practitioner.
+        *(
+            ExcludeConstraint(
+                (column, "="),
+                (text("tstzrange(starts_at, ends_at)"), "&&"),
+                name=f"ex_slot_{column}",
+                using="gist",
+                where=text(f"status <> 'cancelled' AND {column} IS NOT NULL"),
+            )
+            for column in ("room_id", "practitioner_id")
+        ),
         CheckConstraint("capacity >= 0", name="capacity"),
         CheckConstraint("booked BETWEEN 0 AND capacity", name="booked"),
         CheckConstraint("ends_at > starts_at", name="period"),
         Index("ix_slot_service_id_starts_at", "service_id", "starts_at", "id"),
+        Index("ix_slot_starts_at", "starts_at", "id"),
+        Index(
+            "ix_slot_schedule_id",
+            "schedule_id",
+            "starts_at",
+            postgresql_where=text("schedule_id IS NOT NULL"),
+        ),
         {"postgresql_with": {"fillfactor": 50}},
     )
 
@@ -148,11 +206,28 @@ class Slot(Base):
     booked: Mapped[int] = mapped_column(server_default="0")
     opens_at: Mapped[datetime]
     status: Mapped[SlotStatus]
-    room_id: Mapped[uuid.UUID | None]
-    practitioner_id: Mapped[uuid.UUID | None]
-    schedule_id: Mapped[uuid.UUID | None]
+    room_id: Mapped[uuid.UUID | None] = mapped_column(ForeignKey("room.id"))
+    practitioner_id: Mapped[uuid.UUID | None] = mapped_column(ForeignKey("practitioner.id"))
+    schedule_id: Mapped[uuid.UUID | None] = mapped_column(ForeignKey("schedule.id"))
+    # Of what people change by hand: a booking changes `booked` and leaves the version alone.
     version: Mapped[int] = mapped_column(server_default="1")
     created_at: Mapped[datetime]
+
+
+class SlotEvent(Base):
+    """What was changed of a slot by hand, from what to what, append-only. Its bookings are in their own events."""
+
+    __tablename__ = "slot_event"
+    __table_args__ = (Index("ix_slot_event_slot_id", "slot_id", "id"),)
+
+    id: Mapped[int] = mapped_column(Identity(always=True), primary_key=True)
+    slot_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("slot.id"))
+    at: Mapped[datetime]
+    field: Mapped[str]
+    old: Mapped[str | None]
+    new: Mapped[str | None]
+    actor_role: Mapped[str]
+    actor_id: Mapped[uuid.UUID | None]
 
 
 class Qualification(Base):
@@ -219,6 +294,7 @@ class Appointment(Base):
         Index("ix_appointment_person_id", "person_id", "id"),
         Index("ix_appointment_spouse_id", "spouse_id", "id"),
         Index("ix_appointment_clinic_id_starts_at", "clinic_id", "starts_at", "id"),
+        Index("ix_appointment_clinic_id_changed_in", "clinic_id", "changed_in", "id"),
         # A day is a small part of an association's appointments: the region is filtered from it.
         Index("ix_appointment_starts_at", "starts_at", "id"),
     )
@@ -245,11 +321,37 @@ class Appointment(Base):
     ends_at: Mapped[datetime]
     status: Mapped[AppointmentStatus]
     hold_expires_at: Mapped[datetime | None]
+    # The transaction that last changed what a hospital sees of it (services/appointments/changes).
+    changed_in: Mapped[int] = mapped_column(server_default=text("(pg_current_xact_id()::text)::bigint"))
     created_at: Mapped[datetime]
 
 
+class AppointmentLeft(Base):
+    """An appointment that was moved away from a clinic: a hospital that polls hears of it."""
+
+    __tablename__ = "appointment_left"
+    __table_args__ = (Index("ix_appointment_left_clinic_id", "clinic_id", "changed_in", "appointment_id"),)
+
+    clinic_id: Mapped[uuid.UUID] = mapped_column(primary_key=True)
+    appointment_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("appointment.id"), primary_key=True)
+    changed_in: Mapped[int]
+
+
+class AppointmentNote(Base):
+    """What somebody wrote at a step in free words. Emptied in an erasure, while the step stays."""
+
+    __tablename__ = "appointment_note"
+    __table_args__ = (Index("ix_appointment_note_appointment_id", "appointment_id", "id"),)
+
+    id: Mapped[uuid.UUID] = mapped_column(primary_key=True)
+    appointment_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("appointment.id"))
+    note_sealed: Mapped[bytes | None]
+    note = Sealed()
+
+
 class AppointmentEvent(Base):
-    """Each step of an appointment, append-only. `slot_id` where the step moved it to another time."""
+    """Each step of an appointment, append-only. `slot_id` where the step moved it to another time; `reason` is one of
+    a list, or the system's: what people write is in the note."""
 
     __tablename__ = "appointment_event"
     __table_args__ = (Index("ix_appointment_event_appointment_id", "appointment_id", "id"),)
@@ -261,4 +363,5 @@ class AppointmentEvent(Base):
     actor_role: Mapped[str]
     actor_id: Mapped[uuid.UUID | None]
     reason: Mapped[str | None]
+    note_id: Mapped[uuid.UUID | None] = mapped_column(ForeignKey("appointment_note.id"))
     slot_id: Mapped[uuid.UUID | None]

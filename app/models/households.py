@@ -81,9 +81,10 @@ class Household(Base):
             postgresql_where=text("status IN ('draft', 'submitted', 'returned')"),
         ),
         Index(
+            # The number first: sought in a whole county it is one look, not one in each village.
             "uq_household_region_code_local_number_active",
-            "region_code",
             "local_number",
+            "region_code",
             unique=True,
             postgresql_where=text("local_number IS NOT NULL AND status = 'active'"),
         ),

@@ -1,4 +1,4 @@
-"""Rules as data: eligibility, risk and follow-up, in versions that never change once used."""
+"""Rules as data: eligibility, risk, follow-up and ranges of reference, in versions that never change once used."""
 
 import uuid
 from datetime import date
@@ -15,6 +15,7 @@ class RuleKind(StrEnum):
     ELIGIBILITY = "eligibility"
     RISK = "risk"
     FOLLOW_UP = "follow_up"
+    REFERENCE_RANGE = "reference_range"
 
 
 class RuleVersion(Base):

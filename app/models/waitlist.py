@@ -20,14 +20,18 @@ class WaitlistStatus(StrEnum):
 
 
 class WaitlistEntry(Base):
-    """Somebody waits for a place between two days. A place that comes free goes to the lowest number that it suits, as
-    a held appointment; `appointment_id` is the latest offered."""
+    """Somebody waits for a place between two days. A place that comes free goes to the first in line that it suits, as
+    a held appointment; `appointment_id` is the latest offered. The line is by `priority`, then by `number`: those whose
+    time was closed, and for whom no other was free, come first."""
 
     __tablename__ = "waitlist_entry"
     __table_args__ = (
         CheckConstraint("to_on >= from_on", name="period"),
         CheckConstraint("places >= 1", name="places"),
-        CheckConstraint("(status IN ('offered', 'accepted')) <= (appointment_id IS NOT NULL)", name="offered"),
+        CheckConstraint("priority BETWEEN 0 AND 1", name="priority"),
+        CheckConstraint(
+            "(status IN ('offered', 'accepted')) <= (appointment_id IS NOT NULL)", name="offered"
+        ),
         Index(
             "uq_waitlist_entry_subject_id_service_id_clinic_id_live",
             "subject_id",
@@ -40,7 +44,11 @@ class WaitlistEntry(Base):
             "ix_waitlist_entry_clinic_id_service_id_waiting",
             "clinic_id",
             "service_id",
+            "priority",
             "number",
+            # Not for the order: whoever waits for other days is passed over without a look at the row.
+            "from_on",
+            "to_on",
             postgresql_where=text("status = 'waiting'"),
         ),
         Index("ix_waitlist_entry_person_id", "person_id", "id"),
@@ -50,12 +58,14 @@ class WaitlistEntry(Base):
 
     id: Mapped[uuid.UUID] = mapped_column(primary_key=True)
     number: Mapped[int] = mapped_column(Identity(always=True), unique=True)
+    priority: Mapped[int] = mapped_column(server_default="1")
     clinic_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("clinic.id"))
     service_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("healthcare_service.id"))
     subject_id: Mapped[uuid.UUID]
     person_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("person.id"))
     spouse_id: Mapped[uuid.UUID | None] = mapped_column(ForeignKey("person.id"))
-    account_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("resident_account.id"))
+    # Nobody's where it stands for an appointment that a worker or the hospital had made.
+    account_id: Mapped[uuid.UUID | None] = mapped_column(ForeignKey("resident_account.id"))
     region_code: Mapped[str]
     from_on: Mapped[date]
     to_on: Mapped[date]

@@ -36,18 +36,32 @@ async def record(
     purpose: str | None = None,
 ) -> None:
     """One event, or one for each person whose file is touched. Nothing personal goes in, only ids."""
+    await record_each(db, actor, action, entity, [(entity_id, people)], purpose=purpose)
+
+
+async def record_each(
+    db: AsyncSession, actor: Actor, action: str, entity: str,
+    done: Iterable[tuple[uuid.UUID | None, Iterable[uuid.UUID | None]]], *, purpose: str | None = None,
+) -> None:  # fmt: skip
+    """The same done to many: each with the people whose files it touches."""
     event = {
         "at": clock.now(),
         "actor_role": actor.role,
         "actor_id": actor.id,
         "action": action,
         "entity": entity,
-        "entity_id": entity_id,
         "purpose": purpose or actor.name or None,
         "request_id": request_id.get(),
     }
-    files: set[uuid.UUID | None] = {person for person in people if person is not None} or {None}
-    await db.execute(insert(AuditEvent), [event | {"person_id": person} for person in files])
+    rows = [
+        event | {"entity_id": id, "person_id": person} for id, people in done for person in _files_of(people)
+    ]
+    if rows:
+        await db.execute(insert(AuditEvent), rows)
+
+
+def _files_of(people: Iterable[uuid.UUID | None]) -> set[uuid.UUID | None]:
+    return {person for person in people if person is not None} or {None}
 
 
 def _files(person_id: Any) -> Select[uuid.UUID]:

@@ -153,6 +153,15 @@ def agreed(person_id: Any, purpose: Purpose) -> ColumnElement[bool]:
     )
 
 
+def agreed_to_all(person_id: Any) -> ColumnElement[bool]:
+    """Whether this person agrees to every notice in force, as a condition."""
+    given = select(Consent.id).where(
+        Consent.person_id == person_id, Consent.notice_id == ConsentNotice.id, _live()
+    )
+    in_force = select(ConsentNotice.id).where(ConsentNotice.retired_at.is_(None))
+    return ~in_force.where(~given.correlate_except(Consent).exists()).correlate_except(ConsentNotice).exists()
+
+
 async def require(db: AsyncSession, people: list[uuid.UUID], *, own: uuid.UUID | None = None) -> None:
     """ConsentRequired unless each of these has agreed to every notice in force. Whose is missing is told to
     `own`, one of them, and to nobody else."""

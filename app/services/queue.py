@@ -26,3 +26,14 @@ async def enqueue(db: AsyncSession, job: str, payload: Mapping[str, Any], *, onc
     # Of the driver, enqueueing uses only `fetch`.
     queries = Queries(cast(Driver, SessionDriver(db)))
     await queries.enqueue(job, json.dumps(payload).encode(), dedupe_key=once, on_conflict="skip")
+
+
+async def enqueue_all(db: AsyncSession, job: str, payloads: Mapping[str, Mapping[str, Any]]) -> None:
+    """Many jobs of a kind in one statement, each under its key `once`."""
+    if payloads:
+        queries = Queries(cast(Driver, SessionDriver(db)))
+        bodies: list[bytes | None] = [json.dumps(payload).encode() for payload in payloads.values()]
+        priorities = [0] * len(bodies)
+        await queries.enqueue(
+            [job] * len(bodies), bodies, priorities, dedupe_key=list(payloads), on_conflict="skip"
+        )

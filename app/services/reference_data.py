@@ -19,6 +19,9 @@ from app.models.households import CategoryDefinition
 from app.models.regions import Region
 from app.models.rules import RuleVersion
 from app.models.surveys import SurveyTemplate
+from app.services import calendar
+from app.services.results import catalogue
+from app.services.results.catalogue import NewItem
 from app.services.surveys.templates import NewTemplate
 from app.settings import ROOT, settings
 
@@ -34,9 +37,11 @@ def read(name: str) -> Any:
 async def load(db: AsyncSession) -> None:
     await load_regions(db)
     await _add(db, CategoryDefinition, read("categories.json"))
+    await calendar.load(db)
     await load_notices(db)
     await load_rules(db)
     await load_services(db)
+    await load_catalogues(db)
     await load_surveys(db)
 
 
@@ -101,13 +106,15 @@ def services() -> list[dict[str, Any]]:
 
 
 async def load_services(db: AsyncSession) -> None:
+    """With the items of this release, also those that a service did not have before."""
     for service in services():
-        if await db.scalar(select(HealthcareService.id).where(HealthcareService.code == service["code"])):
-            continue
         items = service.pop("items")
-        row = HealthcareService(id=new_id(), active=True, region_code=settings().region_code, **service)
-        db.add(row)
-        await db.flush()  # the items refer to it
+        known = select(HealthcareService).where(HealthcareService.code == service["code"])
+        row = await db.scalar(known)
+        if row is None:
+            row = HealthcareService(id=new_id(), active=True, region_code=settings().region_code, **service)
+            db.add(row)
+            await db.flush()  # the items refer to it
         for item in items:
             await _load_item(db, row, item)
 
@@ -115,13 +122,33 @@ async def load_services(db: AsyncSession) -> None:
 async def _load_item(db: AsyncSession, service: HealthcareService, item: dict[str, Any]) -> None:
     observations = item.pop("observations", [])
     wordings = read("codes.json")
-    row = ServiceItem(id=new_id(), service_id=service.id, **item)
-    db.add(row)
-    await db.flush()  # the definitions refer to it
+    values = {"id": new_id(), "service_id": service.id, **item}
+    await db.execute(insert(ServiceItem).values(values).on_conflict_do_nothing())
+    everywhere = (ServiceItem.service_id == service.id, ServiceItem.region_code.is_(None))
+    mine = select(ServiceItem.id).where(*everywhere, ServiceItem.number == item["number"])
+    id = (await db.scalars(mine)).one()
     for observation in observations:
         codes = [{"code": code, **wordings[code]} for code in observation.get("codes", [])]
-        values = {"applies_to": item["applies_to"], "unit": None, **observation, "codes": codes}
-        db.add(ObservationDefinition(service_item_id=row.id, **values))
+        values = {"applies_to": item["applies_to"], "unit": None, "form": None, **observation, "codes": codes}
+        made = insert(ObservationDefinition).values(service_item_id=id, **values)
+        form = {"form": made.excluded.form}
+        await db.execute(made.on_conflict_do_update(index_elements=["code", "service_item_id"], set_=form))
+
+
+async def load_catalogues(db: AsyncSession) -> None:
+    """Items that a province adds, one file each in app/data/catalogues; they count for clinics there only."""
+    for file in sorted((DATA / "catalogues").glob("*.json")):
+        added = read(f"catalogues/{file.name}")
+        service = select(HealthcareService.id).where(HealthcareService.code == added["service"])
+        id = (await db.scalars(service)).one()
+        for item in added["items"]:
+            new = NewItem.model_validate({"region_code": added["region_code"], **item})
+            known = select(ServiceItem.id).where(
+                ServiceItem.service_id == id, ServiceItem.region_code == new.region_code,
+                ServiceItem.number == new.number,
+            )  # fmt: skip
+            if not await db.scalar(known.limit(1)):
+                await catalogue.store(db, id, new, id=new_id())
 
 
 async def load_surveys(db: AsyncSession) -> None:

@@ -1,6 +1,5 @@
 """The tables in the documentation that come from the code. `python -m tests.docs.tables` renews them."""
 
-import json
 import re
 from collections.abc import Callable
 from typing import Any, Literal, get_args, get_origin
@@ -9,6 +8,7 @@ from pydantic import SecretStr
 from pydantic.fields import FieldInfo
 from pydantic_core import to_json
 
+from app.services import reference_data
 from app.settings import ROOT, Settings
 
 DOCS = ROOT / "docs"
@@ -45,14 +45,11 @@ def _choices(field: FieldInfo) -> str:
     return ": " + ", ".join(f"`{choice}`" for choice in get_args(field.annotation))
 
 
-def services() -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = reference_data.services()
-    return found
-
-
 def catalogue_table() -> str:
     parts = []
-    for service in services():
+    for service in reference_data.services():
+        if not any("observations" in item for item in service["items"]):
+            continue
         parts += [f"### `{service['code']}` {service['zh']} {service['en']}", ""]
         parts += ["| code | what | whom | value |", "|---|---|---|---|"]
         for item in service["items"]:

@@ -23,7 +23,7 @@ PROPER = {
     "NUANXIN_TOKEN_KEY": "fedcba9876543210" * 4,
     "NUANXIN_WECHAT_APPID": "wx0123456789abcdef",
     "NUANXIN_WECHAT_SECRET": "0123456789abcdef0123456789abcdef",
-    "NUANXIN_WECHAT_REMINDER_TEMPLATE": "template",
+    "NUANXIN_WECHAT_TEMPLATES": '{"appointment_reminder": "template"}',
 }
 VARIABLE = re.compile(r"\$\{(\w+)(?::([?-])([^}]*))?\}")
 

@@ -279,12 +279,15 @@ async def attended(
     spouses: Spouses | None = None,
     by: Sex = Sex.FEMALE,
     region_code: str = REGION,
+    in_days: int = 1,
 ) -> Attended:
-    """An appointment that went through its steps up to `status`; `by` is who booked."""
+    """An appointment that went through its steps up to `status`; `by` is who booked. Nobody is in two places at one
+    time: a second one of a couple is on another day."""
     spouses = spouses or await couple(session, region_code)
     hospital = hospital or await clinic(session)
     kind = await service(session, service_code)
-    place = await slot(session, place=hospital.clinic, service=kind)
+    starts_at = clock.now() + timedelta(days=in_days, seconds=next(_numbers))
+    place = await slot(session, place=hospital.clinic, service=kind, starts_at=starts_at)
     place.booked = int(status in _SEATED)
     booker, other = spouses.wife, spouses.husband
     if by is Sex.MALE:

@@ -20,7 +20,8 @@ OPEN: dict[str, set[str]] = {
     PARTNER: set(),
     PUBLIC: {
         "GET /regions", "GET /regions/{code}", "GET /stations", "GET /stations/nearest", "GET /stations/{id}",
-        "GET /services", "GET /categories", "GET /problems",
+        "GET /services", "GET /categories", "GET /problems", "GET /wechat/events", "POST /wechat/events",
+        "POST /certificate-checks",
     },
 }  # fmt: skip
 

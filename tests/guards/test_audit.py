@@ -13,13 +13,21 @@ from app import clock, db, demo, tokens
 from app.journey import couple
 from app.models.appointments import Appointment
 from app.models.audit import AuditEvent
+from tests.guards.audit_appointments import the_appointments
 from tests.guards.audit_corrections import the_corrections
 from tests.guards.audit_duplicates import the_duplicates
+from tests.guards.audit_follow_ups import the_follow_ups
 from tests.guards.audit_imports import the_imports
 from tests.guards.audit_life_events import the_life_events
+from tests.guards.audit_messages import the_messages
+from tests.guards.audit_partner_door import the_partner_door
 from tests.guards.audit_regions import the_regions
+from tests.guards.audit_results import the_results
+from tests.guards.audit_rotations import the_rotations
+from tests.guards.audit_schedules import the_schedules
 from tests.guards.audit_search import the_search
 from tests.guards.audit_surveys import the_surveys
+from tests.guards.audit_waiting_lists import the_waiting_lists
 from tests.guards.cast import ROLES, endpoints
 from tests.guards.playing import Played, Watched, at, play
 
@@ -192,13 +200,21 @@ async def test_every_change_leaves_a_trace_with_its_request(
         await the_follow_up(story)
         await the_office(story)
         await the_hospital(story)
+        await the_appointments(story, session)
         await the_corrections(story, session)
         await the_duplicates(story, session)
+        await the_follow_ups(story, session)
         await the_imports(story, session)
         await the_life_events(story)
+        await the_messages(story)
+        await the_partner_door(story, session)
         await the_regions(story, session)
+        await the_results(story, session)
+        await the_rotations(story, session)
+        await the_schedules(story, session)
         await the_search(story)
         await the_surveys(story, session)
+        await the_waiting_lists(story, session)
         await the_lost_phone(story)
     changes = [one for one in watched.answered if one.method != "GET" and 200 <= one.status < 300]
     # The same report once more is answered 200 and changes nothing.

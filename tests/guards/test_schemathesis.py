@@ -28,6 +28,8 @@ from tests.database import clone, drop
 from tests.factories import appointments as made
 from tests.guards.cast import ROLES, STAFF, actors, caller
 
+schemathesis.serializer.alias("application/pdf", "application/octet-stream")
+
 CHECKS = [not_a_server_error, content_type_conformance, response_schema_conformance, status_code_conformance]
 EXAMPLES, REFUSED_EXAMPLES = 6, 2
 # The staff door last: an administrator may well disable the hospital.

@@ -29,7 +29,7 @@ GOOD = {
     "NUANXIN_INDEX_KEY": "an-index-key-of-32-characters-or-more",
     "NUANXIN_TOKEN_KEY": "a-token-key-of-32-characters-or-more!",
     "NUANXIN_WECHAT_APPID": "wx0123456789abcdef",
-    "NUANXIN_WECHAT_REMINDER_TEMPLATE": "template-of-our-own",
+    "NUANXIN_WECHAT_TEMPLATES": '{"appointment_reminder": "template-of-our-own"}',
     "NUANXIN_WECHAT_SECRET": "a-wechat-secret-of-32-characters-too!",
     "NUANXIN_WECHAT_BASE_URL": "https://wechat.example",
 }
@@ -68,7 +68,7 @@ def test_production_refuses_each_default(environment: pytest.MonkeyPatch, name: 
         ("NUANXIN_TOKEN_KEY", "x" * 31),
         ("NUANXIN_TOKEN_KEY", GOOD["NUANXIN_INDEX_KEY"]),
         ("NUANXIN_WECHAT_APPID", DEVELOPMENT_APPID),
-        ("NUANXIN_WECHAT_REMINDER_TEMPLATE", DEVELOPMENT_TEMPLATE),
+        ("NUANXIN_WECHAT_TEMPLATES", f'{{"invitation": "{DEVELOPMENT_TEMPLATE}"}}'),
         ("NUANXIN_WECHAT_SECRET", DEVELOPMENT_SECRET),
         ("NUANXIN_WECHAT_BASE_URL", "http://wechat.example"),
     ],

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import logging
+import re
 import socket
 import threading
 from collections.abc import AsyncIterator
@@ -28,7 +29,7 @@ from app.integrations.wechat import (
     TooManySignIns,
     WechatUnavailable,
 )
-from app.sandbox.wechat import create_wechat
+from app.sandbox.wechat import FIELD_RULES, create_wechat
 from app.settings import settings
 
 APPID, SECRET = "wx00000000000000aa", "a-secret-of-the-tests-0123456789abcdef"
@@ -421,7 +422,7 @@ async def test_values_are_fitted_before_they_are_sent(operator):
 
 async def test_a_value_that_cannot_be_fitted_is_refused_without_a_call(operator):
     with pytest.raises(MessageRefused) as refused:
-        await remind("token", data=REMINDER | {"phrase4": "张三的秘密"})
+        await remind("token", data=REMINDER | {"phrase4": "张三的小秘密"})
     assert (refused.value.code, refused.value.field) == (47003, "phrase4")
     assert "张三" not in str(refused.value)
     assert await operator.calls(SEND) == 0
@@ -494,6 +495,12 @@ async def test_final_refusals_carry_their_code(operator, errcode):
         ("time2", "09:00", "09:00"),
         ("time2", "2026年12月1日 09:00", "2026年12月1日 09:00"),
         ("time", "2026-12-01 09:00", "2026-12-01 09:00"),
+        ("time", "09:00~11:30", "09:00~11:30"),
+        ("date3", "2026年12月1日", "2026年12月1日"),
+        ("number1", "-12.50", "-12.50"),
+        ("character_string5", "AB-1234", "AB-1234"),
+        ("amount2", "¥120.50元", "¥120.50元"),
+        ("phrase3", "已取消", "已取消"),
     ],
 )
 def test_fit_keeps_or_cuts(kind, value, fitted):
@@ -511,6 +518,16 @@ def test_fit_keeps_or_cuts(kind, value, fitted):
         ("time", "上午九点"),
         ("time", "2026年13月1日 09:00"),
         ("time", "2026年12月32日 09:00"),
+        ("date", "12月1日"),
+        ("number", "1" * 33),
+        ("number", "十二"),
+        ("character_string", "含中文"),
+        ("character_string", "x" * 33),
+        ("amount", "1" * 11),
+        ("phrase", "超过五个字了"),
+        ("phrase", "abc"),
+        ("name", "王芳"),
+        ("phone_number", "13800005678"),
         ("unheard_of", "值"),
         ("", "值"),
     ],
@@ -537,6 +554,22 @@ async def test_logs_and_exceptions_hold_no_code_token_or_openid(operator, caplog
     told += [str(vars(record)) for record in caplog.records]
     for secret in (code, token, OPENID, SECRET, "phone-code-1"):
         assert secret not in "".join(told)
+
+
+@pytest.mark.parametrize("kind", sorted(wechat._SHAPES))
+@pytest.mark.parametrize(
+    "value",
+    [
+        "字", "字" * 5, "字" * 6, "字" * 11, "a", "a b", "x" * 32, "x" * 33, "12", "-1.5", "1" * 11, "09:00",
+        "2026-12-01", "2026年12月1日 09:00", "09:00~10:00", "¥12.00", "12元", "!!", "+86 951",
+    ],
+)  # fmt: skip
+def test_both_readings_of_the_rules_agree(kind, value):
+    try:
+        accepted = wechat.fit(f"{kind}1", value) == value
+    except MessageRefused:
+        accepted = False
+    assert accepted == bool(re.fullmatch(FIELD_RULES[kind], value))
 
 
 @pytest.mark.parametrize(

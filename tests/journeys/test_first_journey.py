@@ -6,7 +6,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from app import journey
 from app.models.appointments import Appointment, AppointmentStatus
 from app.models.follow_ups import FollowUp, FollowUpKind, FollowUpStatus
-from app.models.messages import MessageStatus, SubscriptionMessage
+from app.models.messages import InboxMessage, MessageStatus, SubscriptionMessage
 from app.models.results import DiagnosticReport, ReportVersion
 from tests.servers import World
 
@@ -28,7 +28,7 @@ async def test_a_couple_goes_from_two_phones_to_a_completed_follow_up(
     versions = select(func.count()).select_from(ReportVersion).join(DiagnosticReport)
     assert await records.scalar(versions.where(DiagnosticReport.appointment_id == appointment.id)) == 1
     # one reminder went out,
-    reminders = select(SubscriptionMessage.status).filter_by(appointment_id=appointment.id)
+    reminders = select(SubscriptionMessage.status).join(InboxMessage).filter_by(entity_id=appointment.id)
     assert list(await records.scalars(reminders)) == [MessageStatus.SENT]
     # and the couple was told its result by the village worker, for each of those it was owed to.
     due = select(FollowUp).filter_by(report_id=story.posted["report_id"], kind=FollowUpKind.RESULT_TOLD)

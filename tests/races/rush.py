@@ -1,11 +1,10 @@
-"""Five hundred residents who want one of twenty places, as clients of several servers."""
+"""Hundreds of residents who want one of few places, as clients of several servers."""
 
 import asyncio
 import time
 import uuid
 from collections import Counter, defaultdict
-from collections.abc import Awaitable, Callable
-from contextlib import suppress
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import Any
@@ -26,7 +25,7 @@ from app.services import identity
 from tests.factories import appointments
 
 PLACES = 20
-BOTH_BOOK, ONE_BOOKS, ONE_TAPS_TWICE = 100, 200, 100  # couples; 500 residents book
+COUPLES = 400  # of a hundred both book, of another hundred one taps twice: 500 residents
 PATIENCE_SECONDS = 60
 REFUSALS = {"slot-full", "already-booked"}
 
@@ -37,12 +36,18 @@ class Tap:
 
     token: str
     key: uuid.UUID
+    slot_id: uuid.UUID
 
 
 @dataclass(frozen=True)
 class Rush:
-    slot_id: uuid.UUID
+    clinic_id: uuid.UUID
+    slots: dict[uuid.UUID, int]
     taps: list[Tap]
+
+    @property
+    def places(self) -> int:
+        return sum(self.slots.values())
 
 
 @dataclass(frozen=True)
@@ -55,19 +60,32 @@ class Answer:
         return "booked" if self.status == 201 else str(self.body.get("type", "")).rpartition(":")[2]
 
 
-async def prepare(session: AsyncSession) -> Rush:
-    """Everybody is bound, qualified and has agreed to the notices: what remains is the last place."""
+async def prepare(
+    session: AsyncSession, *, capacities: Sequence[int] = (PLACES,), couples: int = COUPLES
+) -> Rush:
+    """Everybody is bound, qualified and has agreed to the notices: what remains is the last place. As many want a
+    place in a slot as it is large."""
     service = await appointments.service(session)
     rule = await session.scalar(select(RuleVersion.id).filter_by(code=service.rule_code))
     assert rule is not None
     notices = list(await session.scalars(select(ConsentNotice.id).filter_by(retired_at=None)))
     hospital = await appointments.clinic(session)
-    slot = await appointments.slot(session, place=hospital.clinic, service=service, capacity=PLACES)
-    couples = [
-        (appointments.person("李秀英", Sex.FEMALE), appointments.person("王建军", Sex.MALE))
-        for _ in range(BOTH_BOOK + ONE_BOOKS + ONE_TAPS_TWICE)
+    first = clock.now() + timedelta(days=3)
+    slots = [
+        await appointments.slot(
+            session,
+            place=hospital.clinic,
+            service=service,
+            capacity=capacity,
+            starts_at=first + timedelta(hours=hour),
+        )
+        for hour, capacity in enumerate(capacities)
     ]
-    people = [person for couple in couples for person in couple]
+    pairs = [
+        (appointments.person("李秀英", Sex.FEMALE), appointments.person("王建军", Sex.MALE))
+        for _ in range(couples)
+    ]
+    people = [person for pair in pairs for person in pair]
     session.add_all(people)
     await session.flush()
     now, accounts = clock.now(), {person.id: new_id() for person in people}
@@ -80,7 +98,7 @@ async def prepare(session: AsyncSession) -> Rush:
         for one in people
         for notice in notices
     )
-    for wife, husband in couples:
+    for wife, husband in pairs:
         marriage = Couple(
             id=new_id(), wife_id=wife.id, husband_id=husband.id, plans_pregnancy=True, valid_from=date(2023, 1, 1)
         )  # fmt: skip
@@ -94,15 +112,23 @@ async def prepare(session: AsyncSession) -> Rush:
             for one, other in ((wife, husband), (husband, wife))
         )  # fmt: skip
     await session.commit()
-    return Rush(slot.id, [tap for place, couple in enumerate(couples) for tap in _taps(place, *(
-        tokens.issue_access(identity.DOOR, accounts[person.id], new_id()) for person in couple
-    ))])  # fmt: skip
+    wanted = [slot.id for slot in slots for _ in range(slot.capacity)]
+    taps = [
+        tap
+        for place, pair in enumerate(pairs)
+        for tap in _taps(place, wanted[place % len(wanted)], *(accounts[person.id] for person in pair))
+    ]
+    return Rush(hospital.clinic.id, {slot.id: slot.capacity for slot in slots}, taps)
 
 
-def _taps(place: int, wife: str, husband: str) -> list[Tap]:
-    first = Tap(wife, new_id())
+def _taps(place: int, slot_id: uuid.UUID, wife: uuid.UUID, husband: uuid.UUID) -> list[Tap]:
+    def tap(account_id: uuid.UUID) -> Tap:
+        token = tokens.issue_access(identity.DOOR, account_id, new_id())
+        return Tap(token, new_id(), slot_id)
+
+    first = tap(wife)
     if place % 4 == 0:
-        return [first, Tap(husband, new_id())]
+        return [first, tap(husband)]
     return [first, first] if place % 4 == 1 else [first]
 
 
@@ -111,7 +137,8 @@ async def at_once(_: int) -> None:
 
 
 class Crowd:
-    """Their phones. Each repeats the very same request, under the same key, while the service is away."""
+    """Their phones. Each repeats the very same request, under the same key and with the ticket that it was given, while
+    the service is away or has no room; where nobody answers it tries the next server."""
 
     def __init__(self, urls: list[str]) -> None:
         self.urls = urls
@@ -127,31 +154,34 @@ class Crowd:
 
         async def phone(place: int, tap: Tap) -> None:
             await turn(place)
-            url = self.urls[place % len(self.urls)]
             # One client a phone: a shared pool would spend its time on looking for a connection.
-            async with httpx.AsyncClient(base_url=url, timeout=30, trust_env=False, verify=False) as http:
-                answer = await self._insist(http, rush, tap)
+            async with httpx.AsyncClient(timeout=30, trust_env=False, verify=False) as http:
+                answer = await self._insist(http, place, tap)
             self.answers[tap.key].append(answer)
             if answer.kind == "booked":
                 self.told.release()
 
         await asyncio.gather(*(phone(place, tap) for place, tap in enumerate(rush.taps)))
 
-    async def _insist(self, http: httpx.AsyncClient, rush: Rush, tap: Tap) -> Answer:
+    async def _insist(self, http: httpx.AsyncClient, place: int, tap: Tap) -> Answer:
         headers = {"Authorization": f"Bearer {tap.token}", "Idempotency-Key": str(tap.key)}
-        body = {"slot_id": str(rush.slot_id)}
         deadline = time.monotonic() + PATIENCE_SECONDS
         while time.monotonic() < deadline:
-            with suppress(httpx.TransportError):
-                response = await http.post("/citizen/v1/appointments", headers=headers, json=body)
+            url = f"{self.urls[place % len(self.urls)]}/citizen/v1/appointments"
+            try:
+                response = await http.post(url, headers=headers, json={"slot_id": str(tap.slot_id)})
+            except httpx.TransportError:
+                place += 1
+            else:
                 if response.status_code != 503:
                     return Answer(response.status_code, response.json())
+                headers |= {"Queue-Ticket": response.headers.get("Queue-Ticket", "")}
             self.repeated += 1
             await asyncio.sleep(0.25)
         raise TimeoutError("the service did not come back")
 
 
-def check_answers(crowd: Crowd) -> None:
+def check_answers(crowd: Crowd, places: int = PLACES) -> None:
     """Every answer is a place or a known problem, and a double tap has one answer."""
     for key, heard in crowd.answers.items():
         assert all(answer.body == heard[0].body for answer in heard if answer.status == 201)
@@ -159,15 +189,16 @@ def check_answers(crowd: Crowd) -> None:
         assert heard[0].status == 409 or heard[0].body["id"] == str(key)
     kinds = Counter(heard[0].kind for heard in crowd.answers.values())
     assert set(kinds) - {"booked"} <= REFUSALS, kinds
-    assert kinds["booked"] == PLACES, kinds
+    assert kinds["booked"] == places, kinds
 
 
 async def check_database(session: AsyncSession, rush: Rush, booked: set[uuid.UUID]) -> None:
     """What clients saw is what is there: each place once, no couple twice, nothing left by a refusal."""
-    rows = list(await session.scalars(select(Appointment).filter_by(slot_id=rush.slot_id)))
+    rows = list(await session.scalars(select(Appointment)))
     assert {row.id for row in rows} == booked
     assert {row.status for row in rows} == {AppointmentStatus.BOOKED}
-    assert len({row.subject_id for row in rows}) == len(rows) == PLACES
-    assert await session.scalar(select(Slot.booked).filter_by(id=rush.slot_id)) == PLACES
+    assert len({row.subject_id for row in rows}) == len(rows) == rush.places
+    assert Counter(row.slot_id for row in rows) == rush.slots
+    assert dict((await session.execute(select(Slot.id, Slot.booked))).all()) == rush.slots
     for table in (AppointmentEvent, IdempotencyKey):
-        assert await session.scalar(select(func.count()).select_from(table)) == PLACES
+        assert await session.scalar(select(func.count()).select_from(table)) == rush.places

@@ -20,7 +20,7 @@ from app.models.appointments import Appointment, AppointmentStatus, Slot
 from app.models.households import DocumentKind, FamilyType, Household, Membership, Person, Sex
 from app.models.identity import ResidentAccount, Role
 from app.services import documents, eligibility, households, identity, sign_ins
-from app.services.appointments import bookings
+from app.services.appointments import attendance, bookings
 from app.services.households import Form
 from app.services.idempotency import Key
 from tests.clients import client
@@ -51,7 +51,7 @@ async def cancel(actor: Actor, id: uuid.UUID) -> None:
 
 async def check_in(actor: Actor, code: str) -> None:
     async with db.begin() as session:
-        await bookings.check_in(session, actor, code=code)
+        await attendance.check_in(session, actor, code=code)
 
 
 async def a_family_and_slots(count: int = 1) -> tuple[Spouses, Hospital, list[uuid.UUID]]:

@@ -163,7 +163,7 @@ async def test_a_death_ends_everything_of_that_person(session: AsyncSession) -> 
     )
     booked = await given.attended(
         session, spouses=home, region_code=EAST, status=AppointmentStatus.BOOKED,
-        service_code=given.FERTILITY, by=Sex.MALE,
+        service_code=given.FERTILITY, by=Sex.MALE, in_days=2,
     )  # fmt: skip
     await happens(
         session, worker, home.household.id, "category_gained", "2026-01-01", code="five_guarantees",
@@ -592,8 +592,8 @@ async def test_after_a_divorce_each_keeps_the_joint_reports_and_sees_no_new_ones
     await happens(session, worker, home.household.id, "divorce", person_id=home.wife.id)
     assert await relations(session, home.household.id) == {home.husband.id: "head", home.wife.id: "other"}
     alone = await given.attended(
-        session, spouses=home, region_code=EAST, service_code=given.FERTILITY
-    )  # fmt: skip
+        session, spouses=home, region_code=EAST, service_code=given.FERTILITY, in_days=2
+    )
     codes = {"wife": [], "husband": []}
     after = await post(session, alone, body(alone, status="preliminary", **codes))
     for actor in (home.wife_actor, home.husband_actor):

@@ -89,7 +89,7 @@ async def test_one_village_proposes_the_other_accepts_and_everything_changes_han
     accepted = await post(session, joint, body(joint))
     coming = await given.attended(
         session, spouses=home, region_code=EAST, status=AppointmentStatus.BOOKED,
-        service_code=given.FERTILITY,
+        service_code=given.FERTILITY, in_days=2,
     )  # fmt: skip
     move = await propose(session, east, home.household)
     assert move.status is MoveStatus.PROPOSED

@@ -14,6 +14,7 @@ from app.access import Actor
 from app.db import new_id
 from app.errors import Invalid, NotFound, WrongState
 from app.models.audit import AuditEvent
+from app.models.corrections import Correction
 from app.models.follow_ups import FollowUp, FollowUpKind, FollowUpStatus
 from app.models.households import Household, HouseholdEvent, HouseholdStatus, Person
 from app.models.identity import Role
@@ -22,7 +23,8 @@ from app.models.regions import Region, RegionSuccession, SuccessionKind
 from app.models.results import DiagnosticReport, ReportStatus
 from app.models.rights import Erasure
 from app.models.staff import StaffAccount
-from app.services import regions, rights
+from app.services import corrections, regions, rights
+from app.services.corrections.changes import CHANGE
 from app.services.households import family_types
 from app.services.idempotency import Key
 from app.services.regions.checks import NewSuccession
@@ -358,6 +360,15 @@ async def test_what_is_under_way_for_an_assigned_household_follows(world: AsyncS
     assert await region_of_report(world, follow_up) == PARTS[1]
 
 
+async def a_correction(world: AsyncSession, family: made.Spouses) -> Correction:
+    change = CHANGE.validate_python({"field": "address", "value": "新村 8 号"})
+    asked = await corrections.request(
+        world, family.wife_actor, key=Key(new_id(), b""), subject_id=family.household.id, change=change,
+        evidence="户口本",
+    )  # fmt: skip
+    return await world.get_one(Correction, asked.id)
+
+
 def a_move(home: Household, to: str, **more: Any) -> Move:
     return Move(
         id=new_id(), household_id=home.id, members=[], from_region_code=home.region_code, from_region_name="",
@@ -371,6 +382,7 @@ async def test_what_is_proposed_or_asked_for_an_assigned_household_follows(world
     asked = await rights.request_own(
         world, family.wife_actor, key=Key(new_id(), b""), person_id=None, why=None
     )
+    corrected = await a_correction(world, family)
     out = a_move(family.household, NEIGHBOUR)
     into = a_move(other.household, OLD, to_household_id=family.household.id)
     theirs = a_move(third.household, OLD)
@@ -382,9 +394,15 @@ async def test_what_is_proposed_or_asked_for_an_assigned_household_follows(world
     clerk = await made.worker(world, TOWN)
     await regions.assign(world, clerk, region_code=PARTS[0], ids=[family.household.id])
     request = await world.get_one(Erasure, asked.id)
-    for row in (request, out, into, theirs, past, family.household):
+    for row in (request, corrected, out, into, theirs, past, family.household):
         await world.refresh(row)
-    assert request.region_code == out.from_region_code == into.to_region_code == PARTS[0]
+    assert (
+        request.region_code
+        == corrected.region_code
+        == out.from_region_code
+        == into.to_region_code
+        == PARTS[0]
+    )
     assert (out.to_region_code, into.from_region_code, out.version) == (NEIGHBOUR, NEIGHBOUR, 2)
     assert theirs.from_region_code == past.from_region_code == OLD
     assert family.household.family_type is not None, "the head's hukou may lie elsewhere now"

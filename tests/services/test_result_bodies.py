@@ -10,7 +10,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from app import clock
 from app.errors import Invalid
 from app.models.results import DiagnosticReport, PartnerMessage
-from app.services.results.posted import FoetalSexRefused, PostedReport, states_foetal_sex
+from app.services.results.foetal_sex import FoetalSexRefused, states_foetal_sex
+from app.services.results.posted import PostedReport
 from tests.factories import appointments as given
 from tests.factories.results import body, post
 

@@ -37,6 +37,7 @@ from app.services.households.handbook import note
 from app.services.idempotency import Key
 from app.services.rights import holds
 from app.services.rights.anonymising import anonymise
+from app.services.rights.emptying import said_of
 from app.services.rights.held import HELD, about
 from tests.explain import Explain
 from tests.factories import appointments as made
@@ -209,6 +210,16 @@ async def test_the_copy_reads_no_table_from_end_to_end(session):
         plan = list(await session.scalars(Explain(select(held.model).where(held.of(whose)))))
         full = [line for line in plan if "Seq Scan" in line]
         assert not full or held.model.__tablename__ in small, (held.model.__tablename__, plan)
+
+
+async def test_what_lists_say_of_somebody_is_found_by_index(session):
+    """A county's lists have half a million lines."""
+    family = await made.couple(session)
+    await session.execute(text("SET LOCAL enable_seqscan = off"))
+    plan = "\n".join(await session.scalars(Explain(select(ImportRow.line).where(said_of(family.wife)))))
+    assert "Seq Scan" not in plan, plan
+    for index in ("ix_import_row_id", "ix_import_row_person_id_known", "ix_import_row_document_index"):
+        assert index in plan, plan
 
 
 async def test_a_step_of_the_evening_after_the_last_day_is_not_in_the_copy(session):

@@ -11,15 +11,22 @@ from app.services.follow_ups.derivation import FollowUpRules
 from app.services.results.risk import RiskRule
 
 FILES = sorted((reference_data.DATA / "rules").glob("*.json"))
+CATALOGUES = sorted((reference_data.DATA / "catalogues").glob("*.json"))
 RISK = [file for file in FILES if file.stem.startswith("risk_")]
 FOLLOW_UP = [file for file in FILES if file.stem.startswith("follow_up_")]
 
 
 def items_of(service_code: str) -> dict[str, dict[str, Any]]:
+    """Also those that a province of ours adds."""
     (service,) = [one for one in reference_data.services() if one["code"] == service_code]
+    added = [reference_data.read(f"catalogues/{file.name}") for file in CATALOGUES]
+    items = [
+        *service["items"],
+        *(item for one in added if one["service"] == service_code for item in one["items"]),
+    ]
     return {
         observation["code"]: {"applies_to": item["applies_to"], **observation}
-        for item in service["items"]
+        for item in items
         for observation in item["observations"]
     }
 
@@ -33,7 +40,8 @@ def test_each_finding_is_of_an_item_of_its_service_and_can_be_met(file: Path) ->
         assert item["applies_to"] in (AppliesTo.BOTH, finding.applies_to), finding.code
         if item["value_type"] == "code":
             wanted = finding.when.value if isinstance(finding.when.value, tuple) else (finding.when.value,)
-            assert set(wanted) <= set(item["codes"]), finding.code
+            known = {one if isinstance(one, str) else one["code"] for one in item["codes"]}
+            assert set(wanted) <= known, finding.code
         else:
             assert finding.when.op not in ("eq", "in"), finding.code
 
@@ -45,6 +53,10 @@ def test_each_follow_up_rule_is_of_a_service_and_names_its_source(file: Path) ->
     rules = FollowUpRules.model_validate(rule["body"]).follow_ups
     assert rules
     assert all(one.source for one in rules)
+    assert len({(one.kind, one.topic) for one in rules}) == len(rules), "a topic tells two of a kind apart"
+    assert {code for one in rules for code in one.findings} <= items_of(rule["code"]).keys()
+    measured = {code for service in reference_data.services() for code in items_of(service["code"])}
+    assert {code for one in rules for code in one.items} <= measured
 
 
 def test_every_code_has_its_wording() -> None:

@@ -3,8 +3,10 @@
 from app.api.citizen import (
     appointments,
     audit,
+    certificates,
     consents,
     corrections,
+    courses,
     follow_ups,
     handbook,
     households,
@@ -12,12 +14,16 @@ from app.api.citizen import (
     messages,
     results,
     rights,
+    rotations,
+    supplies,
     surveys,
+    waitlist,
 )
 
 # Routes are tried in this order, and a rush goes to the first.
 ROUTERS = (
     appointments.router,
+    courses.router,
     identity.router,
     households.router,
     handbook.router,
@@ -25,6 +31,10 @@ ROUTERS = (
     consents.router,
     results.router,
     follow_ups.router,
+    supplies.router,
+    rotations.router,
+    waitlist.router,
+    certificates.router,
     messages.router,
     corrections.router,
     rights.router,

@@ -19,6 +19,10 @@ class ItemView(View):
 
 
 class ServiceView(View):
+    """`cycle_years`: once in so many years. `sessions`: a course of so many dates. `places_limit`: places that one
+    booking may take. `cancel_hours`: until so long before it begins residents cancel or move by themselves. Who did not
+    come `no_show_limit` times within `no_show_days` waits; 0: nobody does."""
+
     id: uuid.UUID
     code: str
     zh: str
@@ -28,6 +32,14 @@ class ServiceView(View):
     subject: Subject
     cycle: Cycle
     validity_months: int
+    sensitive: bool
+    cycle_years: int
+    sessions: int
+    places_limit: int
+    cancel_hours: int
+    no_show_limit: int
+    no_show_days: int
+    certificate: bool
     items: list[ItemView]
 
 

@@ -2,12 +2,14 @@
 
 from fastapi import APIRouter
 
-from app.api import slots
+from app.api import closures, hospital_files, schedules, slots
+from app.api import settlements as months
 from app.api.deps import staff_may
 from app.api.staff import (
     accounts,
     appointments,
     audit,
+    calendar,
     corrections,
     duplicates,
     family_types,
@@ -23,9 +25,13 @@ from app.api.staff import (
     results,
     rights,
     rosters,
+    rotations,
     search,
+    settlements,
     stations,
+    supplies,
     surveys,
+    waitlist,
 )
 
 ROUTERS: tuple[APIRouter, ...] = (
@@ -40,8 +46,17 @@ ROUTERS: tuple[APIRouter, ...] = (
     surveys.router,
     appointments.router,
     slots.router(staff_may),
+    schedules.router(staff_may),
+    calendar.router,
+    closures.router(staff_may),
+    waitlist.router,
     results.router,
     follow_ups.router,
+    supplies.router,
+    rotations.router,
+    settlements.router,
+    months.router(staff_may),
+    hospital_files.router(staff_may),
     search.router,
     imports.router,
     corrections.router,

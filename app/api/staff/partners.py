@@ -43,6 +43,8 @@ class OrganizationView(View):
     name: str
     region_code: RegionCode
     algorithm: Algorithm
+    requests_per_minute: int
+    burst: int
     disabled_at: datetime | None
     created_at: datetime
 
@@ -57,6 +59,15 @@ class IssuedKey(PartnerKeyView):
     secret: str | None = Field(
         description="whsec_ and the key in base64; null when the request is repeated after 15 minutes"
     )
+
+
+class Limits(Body):
+    """`burst`: so many at once after a pause, a quarter of them kept for what is not just reading."""
+
+    model_config = example(requests_per_minute=1200, burst=600)
+
+    requests_per_minute: Annotated[int, Field(ge=6, le=60_000)]
+    burst: Annotated[int, Field(ge=4, le=10_000)]
 
 
 class RegisteredOrganization(View):
@@ -98,6 +109,16 @@ async def list_organizations(db: Db, actor: Manager, page: Paging) -> dict[str, 
 async def disable_organization(db: Db, actor: Manager, id: uuid.UUID) -> OrganizationView:
     """None of its requests is accepted any more."""
     return OrganizationView.model_validate(await partners.disable(db, actor, id))
+
+
+@router.put(
+    "/organizations/{id}/limits",
+    summary="设置请求限额 Limit the requests of a hospital",
+    responses=problems(NotFound),
+)
+async def limit_organization(db: Db, actor: Manager, id: uuid.UUID, body: Limits) -> OrganizationView:
+    """More than these are answered 429, with when to come again."""
+    return OrganizationView.model_validate(await partners.limit(db, actor, id, **body.model_dump()))
 
 
 @router.get("/organizations/{id}/keys", summary="密钥列表 List signing keys", responses=problems(NotFound))

@@ -1,56 +1,56 @@
-"""Booking and attendance. An appointment moves only along STEPS, each by one UPDATE … WHERE status IN (…)."""
+"""Booking, and the steps of an appointment: it moves only along STEPS, each by one UPDATE … WHERE status IN (…)."""
 
 import uuid
-from datetime import date, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Row, Select, case, func, select, text, update
-from sqlalchemy.dialects.postgresql import array
+from sqlalchemy import select, update
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncSession
-from sqlalchemy.orm import aliased
 
 from app import clock, tokens
-from app.access import Actor, fetch, visible
-from app.crypto import mask_name
-from app.db import begin
-from app.errors import Conflict, NotFound, Problem, Unavailable, WrongState
+from app.access import Actor, fetch
+from app.db import begin, new_id
+from app.errors import Conflict, Invalid, NotFound, Problem, Unavailable, WrongState
 from app.logs import request_id
 from app.models.appointments import (
     Appointment,
     AppointmentEvent,
+    AppointmentNote,
     AppointmentStatus,
     Clinic,
     HealthcareService,
     Slot,
 )
-from app.models.consents import Purpose
-from app.models.households import Person
-from app.models.identity import Role
-from app.models.partners import Organization
+from app.models.messages import NoticeKind
 from app.services import audit, consents, eligibility, idempotency, identity
-from app.services.appointments import slots
-from app.services.appointments.slots import day
+from app.services.appointments import grouping, places
 from app.services.idempotency import Key
+from app.services.messages import tell
 
 S = AppointmentStatus
 STEPS: dict[S, frozenset[S]] = {
+    S.BOOKED: frozenset({S.HELD}),
+    S.EXPIRED: frozenset({S.HELD}),
     S.CANCELLED: frozenset({S.HELD, S.BOOKED}),
     S.ARRIVED: frozenset({S.BOOKED, S.NO_SHOW}),
     S.FULFILLED: frozenset({S.ARRIVED}),
     S.NO_SHOW: frozenset({S.BOOKED}),
+    S.ENTERED_IN_ERROR: frozenset(S) - {S.ENTERED_IN_ERROR},
 }
 CODE_LENGTH = 10
 # An appointment just after midnight may be checked in for the evening before.
 EARLY = timedelta(hours=2)
-BOOK = text(
-    "SELECT outcome, (booked).* FROM book_appointment(:id, :account, :fingerprint, :slot, :code, :request, :now)"
-)
 
 
 class SlotFull(Conflict):
     zh, en = "该时段已约满", "This slot has no places left"
     do_zh, do_en = "请选择其他时段", "Choose another slot"
+
+
+class NotEnoughPlaces(Conflict):
+    zh, en = "该时段余下的名额不够", "This slot has fewer places left than asked for"
+    do_zh, do_en = "请减少人数，或选择其他时段", "Ask for fewer places, or choose another slot"
 
 
 class SlotNotOpenYet(Conflict):
@@ -68,12 +68,36 @@ class AlreadyBooked(Conflict, constraint="uq_appointment_subject_id_service_id_c
         "您（或配偶）已预约或已享受过本次服务",
         "You or your spouse have this service booked or had it already",
     )
-    do_zh, do_en = "如需更改时间，请先取消原预约", "Cancel the other appointment to choose a new time"
+    do_zh, do_en = "如需更改时间，请改约原预约", "Move the other appointment to choose a new time"
 
 
-class NotToday(Conflict):
-    zh, en = "只能在预约当天签到", "Check-in is possible on the day of the appointment only"
-    do_zh, do_en = "请核对预约日期，当天再来", "Look at the date of the appointment and come on that day"
+class OverlappingAppointment(Conflict, constraint="ex_appointment_one_place_at_a_time"):
+    zh, en = "您（或配偶）在该时间已有其他预约", "You or your spouse have another appointment at this time"
+    do_zh, do_en = "请选择其他时段，或改约另一预约", "Choose another slot, or move the other appointment"
+
+
+class TooManyNoShows(Conflict):
+    """Names from when one may book this again."""
+
+    zh, en = "因多次预约未到，暂不能预约该服务", "Missed too often: this service cannot be booked for now"
+    do_zh, do_en = "请在所示日期之后再预约，或联系服务点", "Book after the day shown, or call the clinic"
+
+
+class BookedAsCourse(Conflict):
+    zh, en = "该服务为疗程，须一次约满各次时间", "This is a course: all its dates are booked together"
+    do_zh, do_en = "请选择全部各次时间后预约疗程", "Choose all the dates and book the course"
+
+
+class TooLateToChange(Conflict):
+    """Names until when it was possible, and whom to call."""
+
+    zh, en = "已过可自行取消或改约的时限", "Too late to cancel or move it by oneself"
+    do_zh, do_en = "请致电服务点说明情况", "Call the clinic"
+
+
+class TooManyPlaces(Invalid):
+    zh, en = "一次预约的名额过多", "Too many places for one booking"
+    do_zh, do_en = "请减少人数后重试", "Ask for fewer places"
 
 
 REFUSALS: dict[str, type[Problem]] = {
@@ -82,15 +106,19 @@ REFUSALS: dict[str, type[Problem]] = {
     "full": SlotFull,
     "closed": SlotClosed,
     "not_bound": identity.NotBound,
+    "course": BookedAsCourse,
+    "too_many_places": TooManyPlaces,
+    "already_booked": AlreadyBooked,
 }
 ATTEMPTS = 3
 
 
-async def book(db: AsyncSession, actor: Actor, *, key: Key, slot_id: uuid.UUID) -> Any:
-    """A place for oneself, or for oneself and spouse where the service is for couples. `db` is in autocommit:
-    who qualified beforehand books in one round trip; for others eligibility is settled here, once."""
+async def book(db: AsyncSession, actor: Actor, *, key: Key, slot_id: uuid.UUID, wanted: int = 1) -> Any:
+    """A place for oneself, or for oneself and spouse where the service is for couples; of a lecture several, all or
+    none. `db` is in autocommit: who qualified beforehand books in one round trip; for others eligibility is settled
+    here, once."""
     for _ in range(ATTEMPTS):
-        row = await _try(db, actor, key, slot_id)
+        row = await _try(db, actor, key, slot_id, wanted)
         match row.outcome:
             case "booked":
                 return row
@@ -103,21 +131,25 @@ async def book(db: AsyncSession, actor: Actor, *, key: Key, slot_id: uuid.UUID) 
                 await _qualify(actor, slot_id)
             case "consent_required":
                 await _require_consents(db, actor, slot_id)
+            case "no_shows":
+                raise TooManyNoShows(again_from=row.again.isoformat())
+            case "full" if wanted > 1:
+                raise NotEnoughPlaces
             case refusal:
                 raise REFUSALS[refusal]
     raise Unavailable  # what was settled between the attempts was taken back each time
 
 
-async def _try(db: AsyncSession, actor: Actor, key: Key, slot_id: uuid.UUID) -> Any:
-    values = {
-        "id": key.id, "account": actor.account_id, "fingerprint": key.fingerprint, "slot": slot_id,
-        "code": tokens.random_code(CODE_LENGTH), "request": request_id.get(), "now": clock.now(),
-    }  # fmt: skip
+async def _try(db: AsyncSession, actor: Actor, key: Key, slot_id: uuid.UUID, wanted: int) -> Any:
+    tap = grouping.Tap(
+        id=key.id, account=actor.account_id, fingerprint=key.fingerprint, slot=slot_id, places=wanted,
+        code=tokens.random_code(CODE_LENGTH), request=request_id.get(), now=clock.now(),
+    )  # fmt: skip
     try:
-        return (await db.execute(BOOK, values)).one()
+        return await grouping.book(db, tap)
     except DBAPIError as error:
         if getattr(error.orig, "sqlstate", None) == "NX001":  # the last place went while we were writing
-            raise SlotFull from error
+            raise (SlotFull if wanted == 1 else NotEnoughPlaces) from error
         raise
 
 
@@ -135,6 +167,11 @@ async def _qualify(actor: Actor, slot_id: uuid.UUID) -> None:
         service = await _service_of(db, slot_id)
         person_id = await identity.own_id(db, actor)
         explanation = await eligibility.settle(db, actor, service=service, person_id=person_id)
+    require_eligible(explanation)
+
+
+def require_eligible(explanation: eligibility.Explanation) -> None:
+    """Who is refused for nothing but having had it is told so."""
     if not explanation.eligible:
         failing = explanation.failing()
         if [criterion["fact"] for criterion in failing] == ["services_this_cycle"]:
@@ -151,13 +188,9 @@ async def _require_consents(db: AsyncSession, actor: Actor, slot_id: uuid.UUID) 
 
 
 async def step(
-    db: AsyncSession,
-    actor: Actor,
-    *,
-    appointment: Appointment,
-    to: AppointmentStatus,
-    reason: str | None = None,
-) -> Appointment:
+    db: AsyncSession, actor: Actor, *, appointment: Appointment, to: AppointmentStatus,
+    reason: str | None = None, note: str | None = None,
+) -> Appointment:  # fmt: skip
     """One step, by compare and swap: of two at once, one wins and the other hears what the state is now."""
     moved = await db.scalar(
         update(Appointment)
@@ -169,129 +202,70 @@ async def step(
     if moved is None:
         await db.refresh(appointment)
         raise WrongState(status_now=appointment.status)
-    event = {"appointment_id": moved.id, "at": clock.now(), "status": to, "reason": reason}
-    db.add(AppointmentEvent(**event, actor_role=actor.role, actor_id=actor.id))
-    await audit.record(db, actor, to, "appointment", moved.id, people=[moved.person_id, moved.spouse_id])
+    await record(db, actor, moved, to, reason=reason, note=note)
     return moved
 
 
+async def record(
+    db: AsyncSession, actor: Actor, row: Appointment, action: str, *, reason: str | None = None,
+    note: str | None = None, slot_id: uuid.UUID | None = None,
+) -> None:  # fmt: skip
+    """The event of a step that `row` has made, and the trail of it. What people write is sealed beside the event."""
+    event = AppointmentEvent(
+        appointment_id=row.id, at=clock.now(), status=row.status, reason=reason, slot_id=slot_id,
+        actor_role=actor.role, actor_id=actor.id,
+    )  # fmt: skip
+    if note is not None:
+        written = AppointmentNote(id=new_id(), appointment_id=row.id)
+        written.note = note
+        db.add(written)
+        await db.flush()  # the event refers to it
+        event.note_id = written.id
+    db.add(event)
+    await audit.record(db, actor, action, "appointment", row.id, people=[row.person_id, row.spouse_id])
+
+
 async def cancel(db: AsyncSession, actor: Actor, *, id: uuid.UUID, reason: str | None) -> Appointment:
-    """Before it begins; the place is free again at once. Either spouse may cancel."""
-    appointment = await fetch(db, actor, Appointment, id)
-    if appointment.starts_at <= clock.now():
-        raise SlotClosed
-    appointment = await step(db, actor, appointment=appointment, to=S.CANCELLED, reason=reason)
-    await slots.free_place(db, appointment.slot_id)
+    """By either spouse, as long before it begins as the service asks for; the place is free again at once."""
+    appointment = await fetch(db, actor, Appointment, id, lock=True)
+    await require_in_time(db, appointment)
+    appointment = await step(db, actor, appointment=appointment, to=S.CANCELLED, note=reason)
+    await places.free(db, actor, appointment.slot_id, appointment.places)
     return appointment
 
 
-async def check_in(db: AsyncSession, actor: Actor, *, code: str) -> tuple[Appointment, list[Person]]:
-    """Arrival by the code that the couple shows, on the day. The hospital now learns who they are, if they
-    still agree to that (PIPL art. 23). Checking in again shows them again: the first answer may be lost."""
-    query = select(Appointment).where(
-        Appointment.code == tokens.typed_code(code), visible(actor, Appointment)
+async def changeable_until(db: AsyncSession, appointment: Appointment) -> datetime:
+    """Until when residents may cancel or move it by themselves. What is only held is declined until it begins."""
+    service = await db.get_one(HealthcareService, appointment.service_id)
+    hours = 0 if appointment.status is S.HELD else service.cancel_hours
+    return appointment.starts_at - timedelta(hours=hours)
+
+
+async def require_in_time(db: AsyncSession, appointment: Appointment) -> None:
+    until = await changeable_until(db, appointment)
+    if until <= clock.now() and appointment.status in STEPS[S.CANCELLED]:
+        clinic = await db.get_one(Clinic, appointment.clinic_id)
+        raise TooLateToChange(until=until.isoformat(), call=clinic.phone)
+
+
+async def call_off(
+    db: AsyncSession, actor: Actor, *, id: uuid.UUID, reason: str, note: str | None
+) -> Appointment:
+    """By a worker, at any time until somebody has arrived; those concerned are told."""
+    appointment = await fetch(db, actor, Appointment, id, lock=True)
+    appointment = await step(db, actor, appointment=appointment, to=S.CANCELLED, reason=reason, note=note)
+    await places.free(db, actor, appointment.slot_id, appointment.places)
+    await tell_of(db, NoticeKind.APPOINTMENT_CANCELLED, appointment)
+    return appointment
+
+
+async def tell_of(db: AsyncSession, kind: NoticeKind, row: Appointment, *, once: str = "") -> None:
+    """What, where and when, to those whom it is for."""
+    service, clinic = (
+        await db.get_one(HealthcareService, row.service_id),
+        await db.get_one(Clinic, row.clinic_id),
     )
-    appointment = await db.scalar(query)
-    if appointment is None:
-        raise NotFound
-    start, end = day(appointment.starts_at.astimezone(clock.SHANGHAI).date())
-    if not min(start, appointment.starts_at - EARLY) <= clock.now() < end:
-        raise NotToday
-    ids = [person for person in (appointment.person_id, appointment.spouse_id) if person is not None]
-    await consents.require(db, ids)
-    if appointment.status is not S.ARRIVED:
-        late = "no_show withdrawn: arrived the same day" if appointment.status is S.NO_SHOW else None
-        appointment = await step(db, actor, appointment=appointment, to=S.ARRIVED, reason=late)
-    await audit.record(
-        db, actor, "read_unmasked", "appointment", appointment.id, people=ids, purpose="appointment"
-    )
-    people = list(await db.scalars(select(Person).where(Person.id.in_(ids)).order_by(Person.sex)))
-    return appointment, people
-
-
-def _places() -> Select[Any]:
-    """Appointments with what and where: a slot that has closed is listed no more, its appointments are."""
-    return (
-        select(
-            *Appointment.__table__.columns,
-            HealthcareService.zh.label("service_zh"),
-            HealthcareService.en.label("service_en"),
-            Clinic.name.label("clinic_name"),
-            Clinic.address.label("clinic_address"),
-            Clinic.phone.label("clinic_phone"),
-            Organization.name.label("organization_name"),
-        )
-        .join(HealthcareService, HealthcareService.id == Appointment.service_id)
-        .join(Clinic, Clinic.id == Appointment.clinic_id)
-        .join(Organization, Organization.id == Clinic.organization_id)
-    )
-
-
-async def mine(db: AsyncSession, actor: Actor, *, before: uuid.UUID | None, limit: int) -> list[Row[Any]]:
-    """One's own and one's spouse's, newest first."""
-    query = _places().where(visible(actor, Appointment)).order_by(Appointment.id.desc()).limit(limit)
-    if before is not None:
-        query = query.where(Appointment.id < before)
-    return list(await db.execute(query))
-
-
-async def detail(db: AsyncSession, actor: Actor, *, id: uuid.UUID) -> Row[Any]:
-    query = _places().where(Appointment.id == id, visible(actor, Appointment))
-    row: Row[Any] | None = (await db.execute(query)).one_or_none()
-    if row is None:
-        raise NotFound
-    return row
-
-
-async def schedule(
-    db: AsyncSession, actor: Actor, *, on: date, after: tuple[datetime, uuid.UUID] | None, limit: int
-) -> list[dict[str, Any]]:
-    """The day's appointments that the actor may see, in time order, names masked; without the code, which is
-    the couple's own key to check-in."""
-    start, end = day(on)
-    query = (
-        _names(actor)
-        .where(visible(actor, Appointment), Appointment.starts_at >= start, Appointment.starts_at < end)
-        .order_by(Appointment.starts_at, Appointment.id)
-        .limit(limit)
-    )
-    if after is not None:
-        query = query.where(func.row(Appointment.starts_at, Appointment.id) > func.row(*after))
-    return [
-        row._asdict() | {"people": [mask_name(name) for name in row.people if name]}
-        for row in await db.execute(query)
-    ]
-
-
-def _names(actor: Actor) -> Select[Any]:
-    """A hospital reads no name of somebody who no longer agrees to that."""
-    spouse = aliased(Person)
-
-    def name(person: Any) -> Any:
-        agreed = consents.agreed(person.id, Purpose.SHARE_WITH_HOSPITAL)
-        return case((agreed, person.name)) if actor.role is Role.PARTNER else person.name
-
-    return (
-        select(
-            Appointment.id, Appointment.status, Appointment.starts_at, Appointment.ends_at,
-            HealthcareService.code.label("service_code"), Clinic.name.label("clinic_name"),
-            array([name(Person), name(spouse)]).label("people"),
-        )
-        .join(Person, Person.id == Appointment.person_id)
-        .outerjoin(spouse, spouse.id == Appointment.spouse_id)
-        .join(HealthcareService, HealthcareService.id == Appointment.service_id)
-        .join(Clinic, Clinic.id == Appointment.clinic_id)
+    await tell(
+        db, kind, [row.person_id, row.spouse_id], entity="appointment", entity_id=row.id, once=once,
+        values={"service": service.zh, "place": clinic.name, "time": row.starts_at.isoformat()},
     )  # fmt: skip
-
-
-async def fulfil(db: AsyncSession, actor: Actor, *, id: uuid.UUID) -> Appointment:
-    """The examination took place."""
-    return await step(db, actor, appointment=await fetch(db, actor, Appointment, id), to=S.FULFILLED)
-
-
-async def no_show(db: AsyncSession, actor: Actor, *, id: uuid.UUID) -> Appointment:
-    """Nobody came, once the time is over. Coming later the same day still checks in."""
-    appointment = await fetch(db, actor, Appointment, id)
-    if appointment.ends_at > clock.now():
-        raise WrongState(ends_at=appointment.ends_at.isoformat())
-    return await step(db, actor, appointment=appointment, to=S.NO_SHOW)

@@ -5,6 +5,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.errors import NotFound
 from app.models.appointments import HealthcareService, ServiceItem
+from app.services.results.catalogue import at
+from app.settings import settings
 
 
 async def services(db: AsyncSession) -> list[tuple[HealthcareService, list[ServiceItem]]]:
@@ -15,7 +17,11 @@ async def services(db: AsyncSession) -> list[tuple[HealthcareService, list[Servi
         )
     )
     ids = [service.id for service in offered]
-    query = select(ServiceItem).where(ServiceItem.service_id.in_(ids)).order_by(ServiceItem.number)
+    query = select(ServiceItem).where(
+        # What only a part of the association has added is no promise to all.
+        ServiceItem.service_id.in_(ids), ServiceItem.retired_at.is_(None), at(settings().region_code)
+    )  # fmt: skip
+    query = query.order_by(ServiceItem.number, ServiceItem.id)
     items = list(await db.scalars(query))
     return [(service, [item for item in items if item.service_id == service.id]) for service in offered]
 

@@ -8,28 +8,33 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from app import clock
 from app.access import Actor
 from app.models.appointments import Appointment, AppointmentStatus
-from app.services.appointments import bookings, slots
+from app.services.appointments import bookings, places, waitlist
+
+OPEN = (AppointmentStatus.HELD, AppointmentStatus.BOOKED)
 
 
 async def call_off_of_person(db: AsyncSession, actor: Actor, person_id: uuid.UUID, *, reason: str) -> None:
-    """Those to come of somebody who died, own and joint."""
+    """Those to come of somebody who died, own and joint, the places held and the waiting too."""
     await _call_off(
         db, actor, or_(Appointment.person_id == person_id, Appointment.spouse_id == person_id), reason
     )
+    await waitlist.end_of_person(db, actor, person_id)
 
 
 async def call_off_of_couple(db: AsyncSession, actor: Actor, couple_id: uuid.UUID, *, reason: str) -> None:
     """Those to come that two people had booked as a couple which is none any more. Each may book anew."""
     await _call_off(db, actor, Appointment.subject_id == couple_id, reason)
+    await waitlist.end_of_couple(db, actor, couple_id)
 
 
 async def _call_off(db: AsyncSession, actor: Actor, theirs: ColumnElement[bool], reason: str) -> None:
     query = select(Appointment).where(
-        theirs, Appointment.status == AppointmentStatus.BOOKED, Appointment.starts_at > clock.now()
+        theirs, Appointment.status.in_(OPEN), Appointment.starts_at > clock.now()
     )
-    for row in list(await db.scalars(query.order_by(Appointment.id).with_for_update())):
+    rows = list(await db.scalars(query.order_by(Appointment.id).with_for_update()))
+    for row in rows:
         await bookings.step(db, actor, appointment=row, to=AppointmentStatus.CANCELLED, reason=reason)
-        await slots.free_place(db, row.slot_id)
+    await places.free_all(db, actor, rows)
 
 
 async def was_used(db: AsyncSession, subject_id: uuid.UUID) -> bool:

@@ -10,6 +10,7 @@ from app.services.eligibility.settlement import (
     lapse,
     rule_in_force,
     settle,
+    settle_standing,
     spouse_of,
 )
 
@@ -36,6 +37,7 @@ __all__ = [
     "population",
     "rule_in_force",
     "settle",
+    "settle_standing",
     "spouse_of",
     "sweep",
 ]

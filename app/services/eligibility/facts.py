@@ -56,17 +56,26 @@ class FactType(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """For which service, in which region and on which business date the facts are read."""
+    """For which service, in which region and on which business date the facts are read. `cycle_years`: once in so
+    many calendar years."""
 
     service_id: uuid.UUID
     subject: Subject
     cycle: Cycle
     region_code: str
     today: date
+    cycle_years: int = 1
 
     @classmethod
     def of(cls, service: HealthcareService) -> Self:
-        return cls(service.id, service.subject, service.cycle, service.region_code, clock.today())
+        return cls(
+            service.id,
+            service.subject,
+            service.cycle,
+            service.region_code,
+            clock.today(),
+            service.cycle_years,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,10 +116,20 @@ def spouse_id(context: Context) -> ColumnElement[Any]:
 
 
 def cycle_key(context: Context) -> ColumnElement[str]:
-    """每孩次一次: `child-1` until the first child is registered, then `child-2` …; or the calendar year."""
+    """每孩次一次: `child-1` until the first child is registered, then `child-2` …; or the calendar year. Of an
+    event each date is a cycle, known when a slot is chosen."""
     if context.cycle is Cycle.YEAR:
         return literal(str(context.today.year), Text)
+    if context.cycle is Cycle.EVENT:
+        return literal("event", Text)
     return func.concat("child-", _children(context) + 1, type_=Text)
+
+
+def _cycles(context: Context) -> ColumnElement[bool]:
+    """Appointments that count against the cycle: of once in three years those of this year and of the two before."""
+    if context.cycle is not Cycle.YEAR:
+        return Appointment.cycle == cycle_key(context)
+    return Appointment.cycle.in_([str(context.today.year - years) for years in range(context.cycle_years)])
 
 
 def _children(_: Context) -> ColumnElement[int]:
@@ -140,7 +159,7 @@ def _services_this_cycle(context: Context) -> ColumnElement[int]:
         .where(
             Appointment.subject_id == subject_id(context),
             Appointment.service_id == context.service_id,
-            Appointment.cycle == cycle_key(context),
+            _cycles(context),
             Appointment.status.in_(COUNTED),
         )
         .correlate(Person, Spouse, Couple)

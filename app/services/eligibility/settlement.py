@@ -79,6 +79,14 @@ async def settle(
 ) -> Explanation:
     """Decide by the rule in force and keep the decision with the facts it saw, for 30 days, a yearly
     service not past the year. Both spouses of a couple qualify as one; who no longer does loses it now."""
+    explanation, _ = await settle_standing(db, actor, service=service, person_id=person_id)
+    return explanation
+
+
+async def settle_standing(
+    db: AsyncSession, actor: Actor, *, service: HealthcareService, person_id: uuid.UUID
+) -> tuple[Explanation, Standing | None]:
+    """`settle`, and for whom it was decided: also of who does not qualify, but lives in a verified household."""
     version, rule = await rule_in_force(db, service)
     context = Context.of(service)
     await _hold(db, person_id)
@@ -99,7 +107,7 @@ async def settle(
         }
         await _qualify(db, service, _pairs(person_id, standing), decision)
     await audit.record(db, actor, "decide", "qualification", people=people)
-    return explanation
+    return explanation, standing
 
 
 async def _hold(db: AsyncSession, person_id: uuid.UUID) -> None:

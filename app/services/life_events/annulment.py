@@ -17,6 +17,7 @@ from app.models.households import Category, Couple, Household, HouseholdStatus, 
 from app.models.life_events import LifeEvent, LifeEventKind
 from app.services import eligibility, idempotency
 from app.services.appointments import families as appointments
+from app.services.corrections import following as corrections
 from app.services.follow_ups import families as follow_ups
 from app.services.households import belonging, family_types
 from app.services.households.handbook import note
@@ -137,6 +138,7 @@ async def _take_out(db: AsyncSession, actor: Actor, membership: Membership) -> N
     if membership.relation is Relation.HEAD or await belonging.couple_of(db, person.id):
         raise LaterChanges
     person.region_code = None
+    await corrections.lapse(db, person.id)
     await appointments.call_off_of_person(db, actor, person.id, reason="annulment")
     await eligibility.lapse(db, [person.id])
 
@@ -150,3 +152,4 @@ async def _settle_household(db: AsyncSession, row: Household, people: list[Perso
         raise LaterChanges
     for person in people:
         person.region_code = row.region_code
+    await corrections.follow(db, row.region_code, people=[person.id for person in people])

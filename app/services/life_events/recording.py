@@ -23,6 +23,7 @@ from app.models.households import (
 )
 from app.models.life_events import LifeEvent, LifeEventKind
 from app.services import idempotency
+from app.services.follow_ups import families as follow_ups
 from app.services.households import belonging, family_types
 from app.services.households.belonging import Steps, change
 from app.services.households.handbook import members_of, note
@@ -134,7 +135,10 @@ async def _happen(
     """Whom it happened to."""
     match event:
         case Birth() | Adoption() | Joined():
-            return await joining.arrive(db, actor, row, event, steps)
+            person_id = await joining.arrive(db, actor, row, event, steps)
+            if isinstance(event, Birth):
+                await follow_ups.born(db, actor, people.keys(), event.happened_on, steps)
+            return person_id
         case Death():
             person, membership = _member(people, event.person_id, "/event/person_id")
             await deaths.die(db, actor, row, event, person, membership, steps)

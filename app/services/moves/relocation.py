@@ -14,6 +14,7 @@ from app.errors import Conflict, Invalid
 from app.models.households import Household, HouseholdStatus, Membership, Person, Relation
 from app.models.moves import Move
 from app.services import eligibility, regions
+from app.services.corrections import following as corrections
 from app.services.households import belonging, family_types
 from app.services.households.handbook import note
 from app.services.moves.following import follow
@@ -85,6 +86,7 @@ async def _all(db: AsyncSession, actor: Actor, move: Move, row: Household, peopl
     for person, _ in people.values():
         person.region_code = row.region_code
     await follow(db, people, row.region_code)
+    await corrections.follow(db, row.region_code, households=[row.id])
     await eligibility.lapse(db, people)
     detail = {"old": before, "new": row.address}
     await note(db, actor, row, "moved", route(move), happened_on=move.moved_on, detail=detail)

@@ -35,6 +35,10 @@ def _to_come(table: Table) -> ColumnElement[bool]:
     return table.c.starts_at >= clock.now()
 
 
+def _in_line(table: Table) -> ColumnElement[bool]:
+    return table.c.status.in_(["waiting", "offered"])
+
+
 def _proposed(table: Table) -> ColumnElement[bool]:
     return table.c.status == "proposed"
 
@@ -52,15 +56,23 @@ FOLLOWS: dict[tuple[str, str], Condition] = {
     ("organization", "region_code"): _always,
     ("clinic", "region_code"): _always,
     ("healthcare_service", "region_code"): _always,
+    ("service_item", "region_code"): _always,
+    # Merged divisions each had their prices: the association sets one for the new.
+    ("service_price", "region_code"): _renumbered,
     ("station", "region_code"): _always,
     ("roster_member", "region_code"): _always,
+    ("rotation", "region_code"): _always,
+    ("rotation_capacity", "serves_region_code"): _always,
+    ("rotation_turn", "region_code"): _always,
     ("qualification", "region_code"): _always,
     ("appointment", "region_code"): _to_come,
+    ("waitlist_entry", "region_code"): _in_line,
     ("follow_up", "region_code"): _always,
     ("diagnostic_report", "region_code"): _always,
     ("household_move", "from_region_code"): _proposed,
     ("household_move", "to_region_code"): _proposed,
     ("erasure", "region_code"): _always,
+    ("correction", "region_code"): _always,
     ("import_batch", "region_code"): _always,
     # Merged divisions each had a questionnaire: the association publishes one for the new.
     ("survey_template", "region_code"): _renumbered,
@@ -71,6 +83,7 @@ STAYS: dict[tuple[str, str], str] = {
     ("import_row", "region_code"): "a line of a file as it was sent; committing checks it again",
     ("import_row", "hukou_region_code"): "a line of a file as it was sent; committing checks it again",
     ("region_statistic", "region_code"): "computed anew by its own job",
+    ("first_contact", "region_code"): "computed anew by its own job",
     ("survey_response", "region_code"): "where the household lived when it answered",
     ("survey_tally", "region_code"): "counts of the answers as they were given",
 }
@@ -79,7 +92,10 @@ STAYS: dict[tuple[str, str], str] = {
 SERVING = ("household", "person", "staff_account", "organization", "clinic", "station", "roster_member")
 
 #: What belongs to a person and follows when a household of a split division is assigned.
-OF_PERSON = ("follow_up", "diagnostic_report", "appointment", "qualification", "erasure")
+OF_PERSON = (
+    "follow_up", "diagnostic_report", "appointment", "waitlist_entry", "qualification", "erasure", "correction",
+    "rotation_turn",
+)  # fmt: skip
 
 
 async def apply_due(db: AsyncSession, actor: Actor) -> int:

@@ -91,9 +91,10 @@ async def _move(db: AsyncSession, actor: Actor, moving: list[Household], region_
     members = select(Membership.person_id).where(
         Membership.household_id.in_(ids), Membership.valid_to.is_(None)
     )
-    for name in OF_PERSON:
+    theirs: list[tuple[str, str, Any]] = [(name, "person_id", members) for name in OF_PERSON]
+    for name, holder, whose in [*theirs, ("correction", "household_id", ids)]:
         table = Base.metadata.tables[name]
-        here = and_(table.c.person_id.in_(members), table.c.region_code.in_(old))
+        here = and_(table.c[holder].in_(whose), table.c.region_code.in_(old))
         which = FOLLOWS[name, "region_code"](table)
         raised = {"version": table.c.version + 1} if "version" in table.c else {}
         await db.execute(update(table).where(here, which).values(region_code=region_code, **raised))

@@ -19,6 +19,7 @@ from app.models.households import (
 from app.models.identity import CITIZEN_DOOR, ResidentAccount, SignIn
 from app.models.regions import Region
 from app.services import audit, identity
+from app.services.appointments import waitlist
 from app.services.households import belonging
 from app.services.households.handbook import note
 from app.services.rights.emptying import NAME, empty, empty_households
@@ -32,6 +33,7 @@ async def anonymise(db: AsyncSession, actor: Actor, person: Person) -> None:
     The audit trail and who agreed to what are proof and stay: ids only."""
     await _let_go_of_the_account(db, actor, person)
     await _leave(db, person)
+    await waitlist.end_of_person(db, actor, person.id)
     merged = select(Person).where(Person.merged_into == person.id).order_by(Person.id).with_for_update()
     for one in (person, *await db.scalars(merged)):
         await empty(db, one)

@@ -4,14 +4,15 @@ import uuid
 from collections.abc import Mapping
 from typing import Any
 
-from sqlalchemy import and_, case, literal, null, or_, select, tuple_, update
+from sqlalchemy import ColumnElement, and_, case, literal, null, or_, select, tuple_, update
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import aliased
 
-from app.models.appointments import Qualification
+from app.models.appointments import Appointment, AppointmentNote, Qualification
 from app.models.corrections import Correction, CorrectionStatus
 from app.models.duplicates import Merge, Suspicion
+from app.models.follow_ups import FollowUp, FollowUpNote
 from app.models.households import (
     PENDING,
     Category,
@@ -25,11 +26,13 @@ from app.models.households import (
 )
 from app.models.identity import ResidentAccount
 from app.models.imports import ImportBatch, ImportRow, ImportStatus, Verdict
+from app.models.messages import InboxMessage
 from app.models.moves import Move
 from app.models.rights import Erasure
 from app.models.rosters import RosterMember, TrainingCertificate
 from app.models.surveys import SurveyResponse
 from app.services.households import belonging
+from app.services.results.erasure import erase_attachments
 
 NAME = "已注销"
 
@@ -43,6 +46,9 @@ SEALED: Mapping[str, str] = {
     "correction.new_sealed": "emptied",
     "correction.evidence_sealed": "emptied",
     "correction.reason_sealed": "emptied",
+    "appointment_note.note_sealed": "emptied",
+    "follow_up_note.place_sealed": "emptied",
+    "follow_up_note.note_sealed": "emptied",
     "erasure.why_sealed": "emptied",
     "erasure.reason_sealed": "emptied",
     "suspicion.reason_sealed": "emptied",
@@ -76,9 +82,11 @@ JSON: Mapping[str, str] = {
     "import_row.before": "emptied: the phone in it is sealed",
     "import_row.wrong": "kept: what was wrong with a cell, never what it said",
     "qualification.facts": "emptied",
+    "inbox_message.values": "emptied",
     "household.marks": "emptied with one's own unverified registration",
     "erasure.holds": "kept: codes of duties and days",
     "follow_up.outcome": "kept: dates and codes, counted, and nobody's any more",
+    "follow_up.recheck_items": "about nobody: codes of items",
     "risk_assessment.findings": "kept: codes, counted, and nobody's any more",
     "life_event.changes": "kept: append-only; ids, dates and states",
     "household_move.members": "kept: ids and relations",
@@ -89,6 +97,7 @@ JSON: Mapping[str, str] = {
     "import_batch.counts": "about nobody",
     "import_batch.problem": "about nobody: numbers of households",
     "rule_version.body": "about nobody",
+    "rotation_capacity.monthly": "about nobody",
     "region_statistic.figures": "about nobody",
     "station.rooms": "about nobody",
     "station.devices": "about nobody",
@@ -126,9 +135,17 @@ async def empty(db: AsyncSession, person: Person) -> None:
     mine = HandbookDetail.person_id == person.id
     await db.execute(update(HandbookDetail).where(mine).values(content_sealed=None))
     await db.execute(update(Qualification).where(Qualification.person_id == person.id).values(facts={}))
+    await db.execute(update(InboxMessage).where(InboxMessage.person_id == person.id).values({"values": {}}))
+    own = or_(Appointment.person_id == person.id, Appointment.spouse_id == person.id)
+    noted = AppointmentNote.appointment_id.in_(select(Appointment.id).where(own))
+    await db.execute(update(AppointmentNote).where(noted).values(note_sealed=None))
+    tasks = select(FollowUp.id).where(FollowUp.person_id == person.id)
+    written = update(FollowUpNote).where(FollowUpNote.follow_up_id.in_(tasks))
+    await db.execute(written.values(place_sealed=None, note_sealed=None))
     for category in await db.scalars(select(Category).where(Category.person_id == person.id)):
         category.evidence = NAME
     await _empty_lists(db, person)
+    await erase_attachments(db, person.id)
     for member in await db.scalars(select(RosterMember).where(RosterMember.person_id == person.id)):
         member.name, member.phone, member.post, member.staff_account_id = NAME, None, None, None
     roster = select(RosterMember.id).where(RosterMember.person_id == person.id)
@@ -140,9 +157,15 @@ async def empty(db: AsyncSession, person: Person) -> None:
         asked.why = asked.reason = None
 
 
+def said_of(person: Person) -> ColumnElement[bool]:
+    """By what a line made, whom it found known, or the document in it: an index each."""
+    known = and_(ImportRow.person_id == person.id, ImportRow.person_id != ImportRow.id)
+    return or_(ImportRow.id == person.id, known, ImportRow.document_index == person.document_index)
+
+
 async def _empty_lists(db: AsyncSession, person: Person) -> None:
     """What is not in the registry yet does not come in; nor does a household that was to come in under this head."""
-    said = or_(ImportRow.person_id == person.id, ImportRow.document_index == person.document_index)
+    said = said_of(person)
     waiting = ImportRow.batch_id.in_(select(ImportBatch.id).where(ImportBatch.status.in_(WAITING)))
     open_line = and_(ImportRow.verdict.in_([Verdict.READY, Verdict.WARNING]), waiting)
     headed = select(ImportRow.batch_id, ImportRow.household_id).where(

@@ -11,11 +11,13 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app import clock
 from app.db import Base
-from app.models.appointments import Appointment, AppointmentEvent, Qualification
+from app.models.appointments import Appointment, AppointmentEvent, AppointmentNote, Qualification
 from app.models.audit import AuditEvent
+from app.models.certificates import AttendanceCertificate
+from app.models.closures import ClosureMove
 from app.models.consents import Consent, ConsentNotice
 from app.models.corrections import Correction
-from app.models.follow_ups import FollowUp, FollowUpEvent
+from app.models.follow_ups import FollowUp, FollowUpEvent, FollowUpNote
 from app.models.households import (
     PENDING,
     Category,
@@ -28,12 +30,15 @@ from app.models.households import (
 )
 from app.models.identity import CITIZEN_DOOR, ResidentAccount, SignIn
 from app.models.life_events import LifeEvent
-from app.models.messages import MessageCredit, SubscriptionMessage
+from app.models.messages import InboxMessage, MessageCredit, SubscriptionMessage
 from app.models.moves import Move
-from app.models.results import DiagnosticReport, Observation, ReportVersion, RiskAssessment
+from app.models.results import DiagnosticReport, Observation, ReportAttachment, ReportVersion, RiskAssessment
 from app.models.rights import Erasure
 from app.models.rosters import RosterMember, TrainingCertificate
+from app.models.rotations import RotationStep, RotationTurn
+from app.models.supplies import SupplyHandOut, SupplyPlan
 from app.models.surveys import SurveyResponse
+from app.models.waitlist import WaitlistEntry
 from app.services import identity
 
 
@@ -144,10 +149,30 @@ HELD: tuple[Held, ...] = (
         AppointmentEvent, "预约过程", "Appointments, steps",
         lambda a: AppointmentEvent.appointment_id.in_(appointments_of(a)),
     ),
+    Held(
+        AppointmentNote, "预约说明", "Appointments, notes",
+        lambda a: AppointmentNote.appointment_id.in_(appointments_of(a)),
+    ),
+    Held(
+        AttendanceCertificate, "培训证明", "Attendance certificates",
+        lambda a: AttendanceCertificate.person_id == a.person,
+    ),
+    Held(
+        WaitlistEntry, "候补", "Waiting lists",
+        lambda a: or_(WaitlistEntry.person_id == a.person, WaitlistEntry.spouse_id == a.person),
+    ),
+    Held(
+        ClosureMove, "停诊改约", "Appointments that a closure moved",
+        lambda a: ClosureMove.appointment_id.in_(appointments_of(a)),
+    ),
     Held(DiagnosticReport, "检查报告", "Reports", lambda a: DiagnosticReport.id.in_(reports_of(a))),
     Held(
         ReportVersion, "检查报告版本", "Reports, versions",
         lambda a: ReportVersion.report_id.in_(reports_of(a)),
+    ),
+    Held(
+        ReportAttachment, "检查报告附件", "Reports, documents",
+        lambda a: ReportAttachment.report_id.in_(reports_of(a)),
     ),
     Held(Observation, "检查结果", "Observations", lambda a: Observation.person_id.in_(a.known_as)),
     Held(
@@ -159,13 +184,30 @@ HELD: tuple[Held, ...] = (
         FollowUpEvent, "随访过程", "Follow-ups, steps",
         lambda a: FollowUpEvent.follow_up_id.in_(select(FollowUp.id).where(FollowUp.person_id == a.person)),
     ),
+    Held(
+        FollowUpNote, "随访记录", "Follow-ups, notes",
+        lambda a: FollowUpNote.follow_up_id.in_(select(FollowUp.id).where(FollowUp.person_id == a.person)),
+    ),
+    Held(SupplyPlan, "叶酸等发放计划", "Supplies planned", lambda a: SupplyPlan.person_id == a.person),
+    Held(
+        SupplyHandOut, "叶酸等发放记录", "Supplies handed out",
+        lambda a: SupplyHandOut.plan_id.in_(select(SupplyPlan.id).where(SupplyPlan.person_id == a.person)),
+    ),
+    Held(RotationTurn, "轮查安排", "Turns in rotations", lambda a: RotationTurn.person_id == a.person),
+    Held(
+        RotationStep, "轮查邀请和答复", "Turns in rotations, steps",
+        lambda a: RotationStep.turn_id.in_(
+            select(RotationTurn.id).where(RotationTurn.person_id == a.person)
+        ),
+    ),
     Held(ResidentAccount, "微信账号", "WeChat account", lambda a: ResidentAccount.person_id == a.person),
     Held(
         SignIn, "登录记录", "Sign-ins",
         lambda a: and_(SignIn.door == CITIZEN_DOOR, SignIn.account_id.in_(a.accounts)),
     ),
+    Held(InboxMessage, "消息", "Messages", lambda a: InboxMessage.person_id == a.person),
     Held(
-        SubscriptionMessage, "消息", "Messages",
+        SubscriptionMessage, "微信消息", "Messages by WeChat",
         lambda a: SubscriptionMessage.account_id.in_(a.accounts),
     ),
     Held(

@@ -14,7 +14,7 @@ from app.models.follow_ups import FollowUp
 from app.models.households import Household, HouseholdStatus, Membership
 from app.models.results import DiagnosticReport
 from app.models.rosters import RosterMember
-from app.services.follow_ups.work import LIVE
+from app.services.follow_ups.events import LIVE
 from app.services.rights.policy import retention
 
 OPEN = (AppointmentStatus.HELD, AppointmentStatus.BOOKED, AppointmentStatus.ARRIVED)

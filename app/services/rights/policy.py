@@ -35,6 +35,7 @@ class Period(Body):
 class Purge(Body):
     idempotency_key: Period
     sign_in: Period
+    message: Period
 
 
 class Retention(Body):

@@ -277,6 +277,25 @@ async def test_another_hospital_and_another_family_see_nothing(session, family, 
     assert (await far.get("/staff/v1/appointments")).json()["items"] == []
 
 
+async def test_two_services_at_one_time_are_refused_at_the_door(session, family, hospital):
+    assert (await book(family[0], await published(hospital))).status_code == 201
+    lecture = await published(hospital, service_code="health_lecture")
+    answer = await book(family[1], lecture)
+    assert (answer.status_code, answer.json()["type"]) == (409, PROBLEM + "overlapping-appointment")
+    assert await session.scalar(select(Slot.booked).where(Slot.id == uuid.UUID(lecture))) == 0
+
+
+async def test_code_and_calendar_are_downloads_of_the_family_alone(family, hospital):
+    mine = (await book(family[0], await published(hospital))).json()
+    stranger = await bound(couple()[0])
+    for name, kind in (("code.svg", "image/svg+xml"), ("calendar.ics", "text/calendar")):
+        path = f"/citizen/v1/appointments/{mine['id']}/{name}"
+        answer = await family[1].get(path)
+        assert answer.headers["content-type"].split(";")[0] == kind
+        assert answer.headers["cache-control"] == "private, no-store"
+        assert (await stranger.get(path)).status_code == 404
+
+
 async def test_each_step_leaves_an_event(session, family, hospital):
     mine = (await book(family[0], await published(hospital))).json()
     await hospital.post("/partner/v1/check-ins", json={"code": mine["code"]})

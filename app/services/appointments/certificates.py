@@ -1,0 +1,144 @@
+"""Attendance certificates of trainings: a number that anybody may check, a sheet to print."""
+
+import asyncio
+import uuid
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from datetime import date
+from typing import Any
+
+from sqlalchemy import Row, Select, select, update
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from app import clock, tokens
+from app.access import Actor, visible
+from app.db import begin, new_id
+from app.errors import NotFound, Unavailable
+from app.models.appointments import Appointment, Clinic, HealthcareService
+from app.models.certificates import AttendanceCertificate
+from app.models.households import Person
+from app.models.messages import NoticeKind
+from app.models.partners import Organization
+from app.services import audit
+from app.services.appointments import certificate_sheet
+from app.services.messages import tell
+from app.settings import settings
+
+#: 32 to the power of this: nobody guesses one.
+NUMBER_LENGTH = 12
+PUBLIC = Actor.system("certificate_check")
+#: After a lecture for 300 they are drawn one after the other, and bookings go on meanwhile.
+DRAWING = ThreadPoolExecutor(max_workers=1, thread_name_prefix="certificates")
+AT_ONCE = 10
+_turns = 0
+
+
+async def issue(db: AsyncSession, actor: Actor, appointment: Appointment) -> None:
+    """One for each who attended, once; they are told."""
+    service = await db.get_one(HealthcareService, appointment.service_id)
+    if not service.certificate:
+        return
+    people = [person for person in (appointment.person_id, appointment.spouse_id) if person is not None]
+    rows = [
+        {
+            "id": new_id(), "number": tokens.random_code(NUMBER_LENGTH), "appointment_id": appointment.id,
+            "person_id": person, "issued_at": clock.now(),
+        }
+        for person in people
+    ]  # fmt: skip
+    await db.execute(insert(AttendanceCertificate).values(rows).on_conflict_do_nothing())
+    await audit.record(db, actor, "issue", "attendance_certificate", appointment.id, people=people)
+    clinic = await db.get_one(Clinic, appointment.clinic_id)
+    await tell(
+        db, NoticeKind.CERTIFICATE_READY, people, entity="appointment", entity_id=appointment.id,
+        values={"service": service.zh, "place": clinic.name, "time": appointment.starts_at.isoformat()},
+    )  # fmt: skip
+
+
+async def revoke(db: AsyncSession, appointment: Appointment) -> None:
+    """Those of an appointment that was entered in error."""
+    theirs = (
+        AttendanceCertificate.appointment_id == appointment.id,
+        AttendanceCertificate.revoked_at.is_(None),
+    )
+    await db.execute(update(AttendanceCertificate).where(*theirs).values(revoked_at=clock.now()))
+
+
+def _certificates() -> Select[Any]:
+    return (
+        select(
+            *AttendanceCertificate.__table__.columns, HealthcareService.zh.label("service_zh"),
+            HealthcareService.en.label("service_en"), Appointment.starts_at, Clinic.name.label("clinic_name"),
+            Organization.name.label("organization_name"), Person.name.label("person_name"),
+        )
+        .join(Appointment, Appointment.id == AttendanceCertificate.appointment_id)
+        .join(HealthcareService, HealthcareService.id == Appointment.service_id)
+        .join(Clinic, Clinic.id == Appointment.clinic_id)
+        .join(Organization, Organization.id == Clinic.organization_id)
+        .join(Person, Person.id == AttendanceCertificate.person_id)
+    )  # fmt: skip
+
+
+async def mine(db: AsyncSession, actor: Actor, *, before: uuid.UUID | None, limit: int) -> list[Row[Any]]:
+    """One's own, newest first."""
+    query = _certificates().where(visible(actor, AttendanceCertificate))
+    if before is not None:
+        query = query.where(AttendanceCertificate.id < before)
+    return list(await db.execute(query.order_by(AttendanceCertificate.id.desc()).limit(limit)))
+
+
+async def sheet(actor: Actor, *, id: uuid.UUID) -> bytes:
+    """The certificate as a PDF. It is drawn after the transaction, in a thread: it takes a good part of a second."""
+    with _turn():
+        return await _drawn(actor, id)
+
+
+@contextmanager
+def _turn() -> Iterator[None]:
+    """One of the few who may wait for it, or 503 at once: nobody waits for minutes."""
+    global _turns  # noqa: PLW0603  one process, one queue
+    if _turns >= AT_ONCE:
+        raise Unavailable
+    _turns += 1
+    try:
+        yield
+    finally:
+        _turns -= 1
+
+
+async def _drawn(actor: Actor, id: uuid.UUID) -> bytes:
+    async with begin() as db:
+        query = _certificates().where(AttendanceCertificate.id == id, visible(actor, AttendanceCertificate))
+        row = (await db.execute(query)).one_or_none()
+        if row is None or row.revoked_at is not None:
+            raise NotFound
+        await audit.record(db, actor, "download", "attendance_certificate", id, people=[row.person_id])
+    drawn = certificate_sheet.Sheet(
+        name=row.person_name, training=row.service_zh, training_en=row.service_en, place=row.clinic_name,
+        attended_on=_day(row), number=row.number, issuer=settings().association_name,
+    )  # fmt: skip
+    return await asyncio.get_running_loop().run_in_executor(DRAWING, certificate_sheet.draw, drawn)
+
+
+def _day(row: Row[Any]) -> date:
+    attended: date = row.starts_at.astimezone(clock.SHANGHAI).date()
+    return attended
+
+
+async def check(db: AsyncSession, *, number: str, first_character: str) -> dict[str, Any]:
+    """Whether a certificate is good, for who holds it in hand: the number, and the first character of the name on it.
+    Anything else, whatever it is, is not valid; no name is ever said."""
+    query = _certificates().where(
+        AttendanceCertificate.number == tokens.typed_code(number), AttendanceCertificate.revoked_at.is_(None)
+    )
+    row = (await db.execute(query)).one_or_none()
+    if row is None or row.person_name[:1] != first_character:
+        await audit.record(db, PUBLIC, "check", "attendance_certificate")
+        return {"valid": False}
+    await audit.record(db, PUBLIC, "check", "attendance_certificate", row.id, people=[row.person_id])
+    return {
+        "valid": True, "training_zh": row.service_zh, "training_en": row.service_en,
+        "organization_name": row.organization_name, "attended_on": _day(row),
+    }  # fmt: skip

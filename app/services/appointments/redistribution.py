@@ -1,0 +1,285 @@
+"""Moving everyone out of closed slots: cancelled, another time held where there is one, told once."""
+
+import uuid
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import ColumnElement, Row, Select, case, func, or_, select, update
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from app import clock
+from app.access import Actor, within
+from app.db import new_id
+from app.errors import Unavailable
+from app.models.appointments import (
+    Appointment,
+    AppointmentStatus,
+    Clinic,
+    Cycle,
+    HealthcareService,
+    Origin,
+    Slot,
+    SlotStatus,
+)
+from app.models.closures import Closure, ClosureMove
+from app.models.messages import NoticeKind
+from app.models.partners import Organization
+from app.models.waitlist import WaitlistEntry, WaitlistStatus
+from app.services import audit
+from app.services.appointments import holding, line, places, waitlist
+from app.services.appointments.holding import Hold
+from app.services.messages import Notice, tell_many
+
+CLERK = Actor.system("closures")
+BATCH = 500
+#: Who did not ask for another time has longer to answer.
+LEAST_HOLD = timedelta(hours=72)
+#: How far ahead another time is looked for, and how long one waits for it.
+HORIZON = timedelta(days=90)
+DAY = timedelta(days=1)
+OPEN = (AppointmentStatus.HELD, AppointmentStatus.BOOKED)
+
+
+@dataclass(slots=True)
+class Seat:
+    """A slot with free places. Those of the clinic come before those of its hospital, and these before the county's."""
+
+    slot: Row[Any]
+    free: int
+
+
+def open_in(slots: Any) -> Select[Any]:
+    """Who still has, or is held, a place in these slots."""
+    return select(Appointment.id).where(Appointment.slot_id.in_(slots), Appointment.status.in_(OPEN))
+
+
+async def move(db: AsyncSession, closure: Closure, slots: Any) -> int:
+    """The next of those in these cancelled slots, in the order in which they had booked; says how many."""
+    query = select(Appointment).where(Appointment.id.in_(open_in(slots)), Appointment.status.in_(OPEN))
+    query = query.order_by(Appointment.created_at, Appointment.id).limit(BATCH).with_for_update()
+    rows = list(await db.scalars(query.execution_options(populate_existing=True)))
+    if not rows:
+        return 0
+    back = await _back_in_line(db, rows)
+    await _cancel(db, closure, rows)
+    made: dict[uuid.UUID, Hold] = {}
+    clinic = await db.get_one(Clinic, closure.clinic_id)
+    for service_id in sorted({row.service_id for row in rows}):
+        service = await db.get_one(HealthcareService, service_id)
+        theirs = [row for row in rows if row.service_id == service_id and row.id not in back]
+        made |= await _offer(db, clinic, service, theirs)
+    left = [row for row in rows if row.id not in made]
+    entries = await _to_the_front(db, [row for row in left if row.id not in back])
+    await _write(db, closure, rows, made, entries | back)
+    await _tell_none(db, clinic, left)
+    return len(rows)
+
+
+async def _back_in_line(db: AsyncSession, rows: Sequence[Appointment]) -> dict[uuid.UUID, uuid.UUID]:
+    """Who was only being offered a place from the line keeps the place in it: appointment → entry."""
+    entry = WaitlistEntry
+    returned = (
+        update(entry)
+        .where(entry.appointment_id.in_([row.id for row in rows]), entry.status == WaitlistStatus.OFFERED)
+        .values(status=WaitlistStatus.WAITING, changed_at=clock.now())
+        .returning(entry.appointment_id, entry.id)
+    )
+    done = await db.execute(returned.execution_options(synchronize_session=False))
+    return {appointment: id for appointment, id in done if appointment is not None}
+
+
+async def _cancel(db: AsyncSession, closure: Closure, rows: Sequence[Appointment]) -> None:
+    ids = [row.id for row in rows]
+    cancelled = update(Appointment).where(Appointment.id.in_(ids), Appointment.status.in_(OPEN))
+    cancelled = cancelled.values(status=AppointmentStatus.CANCELLED)
+    await db.execute(cancelled.execution_options(synchronize_session=False))
+    people = [(row.id, (row.person_id, row.spouse_id)) for row in rows]
+    reason = f"closure: {closure.reason}"
+    await holding.note(db, CLERK, AppointmentStatus.CANCELLED, people, reason=reason)
+    taken = (
+        select(Appointment.slot_id, func.sum(Appointment.places).label("places"))
+        .where(Appointment.id.in_(ids))
+        .group_by(Appointment.slot_id)
+        .subquery()
+    )
+    freed = update(Slot).where(Slot.id == taken.c.slot_id).values(booked=Slot.booked - taken.c.places)
+    await db.execute(freed.execution_options(synchronize_session=False))
+
+
+async def _offer(
+    db: AsyncSession, clinic: Clinic, service: HealthcareService, rows: Sequence[Appointment]
+) -> dict[uuid.UUID, Hold]:
+    """Cancelled appointment → what is held in its place. Near the first of them there may be enough for all, and too
+    early for those of later days: for these it is looked again."""
+    if not rows:
+        return {}
+    first = min(row.starts_at for row in rows)
+    seats = await _seats(db, clinic, service, first, sum(row.places for row in rows))
+    engaged = await _engagements(db, rows, first)
+    holds = {}
+    for row in rows:
+        seat = _nearest(row, seats, engaged)
+        if seat is None:
+            continue
+        seat.free -= row.places
+        holds[row.id] = _hold(service, row, seat.slot)
+        for person in (row.person_id, row.spouse_id):
+            engaged[person].append((seat.slot.starts_at, seat.slot.ends_at))
+        seats = [one for one in seats if one.free > 0]
+    made = {one.id for one in await holding.hold(db, CLERK, list(holds.values()))}
+    holds = {id: one for id, one in holds.items() if one.id in made}
+    await _take(db, holds.values())
+    await waitlist.tell_held(db, NoticeKind.CLOSED_ANOTHER_OFFERED, service, list(holds.values()))
+    later = [row for row in rows if row.id not in holds and row.starts_at >= first + DAY]
+    return holds | await _offer(db, clinic, service, later)
+
+
+async def _take(db: AsyncSession, holds: Iterable[Hold]) -> None:
+    taken: dict[uuid.UUID, int] = defaultdict(int)
+    for one in holds:
+        taken[one.slot.id] += one.places
+    for slot_id in sorted(taken):
+        if not await places.take(db, slot_id, taken[slot_id]):
+            raise Unavailable  # never: the slots are ours
+
+
+def _hold(service: HealthcareService, row: Appointment, slot: Row[Any]) -> Hold:
+    until = holding.until(service, slot.starts_at, LEAST_HOLD)
+    assert until is not None
+    cycle = str(slot.id) if service.cycle is Cycle.EVENT else row.cycle
+    return Hold(
+        slot, row.subject_id, row.person_id, row.spouse_id, row.account_id, row.region_code, cycle, row.places,
+        Origin.CLOSURE, until, row.session, row.course_id,
+    )  # fmt: skip
+
+
+Engagements = dict[uuid.UUID | None, list[tuple[datetime, datetime]]]
+
+
+def _nearest(row: Appointment, seats: Sequence[Seat], engaged: Engagements) -> Seat | None:
+    """Never before the time that one had chosen."""
+    times = engaged[row.person_id] + (engaged[row.spouse_id] if row.spouse_id else [])
+    for seat in seats:
+        slot = seat.slot
+        if seat.free < row.places or slot.starts_at < row.starts_at:
+            continue
+        if not any(start < slot.ends_at and end > slot.starts_at for start, end in times):
+            return seat
+    return None
+
+
+async def _seats(
+    db: AsyncSession, clinic: Clinic, service: HealthcareService, first: datetime, needed: int
+) -> list[Seat]:
+    """As many as may be needed, twice over: some do not suit everybody. They stay locked."""
+    now = clock.now()
+    since = max(first, now + holding.BEFORE_START + holding.SHORTEST + timedelta(minutes=1))
+    tier = case(
+        (Slot.clinic_id == clinic.id, 0), (Clinic.organization_id == clinic.organization_id, 1), else_=2
+    )
+    order = (tier, Slot.starts_at, Slot.id)
+    running = func.sum(Slot.capacity - Slot.booked).over(order_by=order, rows=(None, -1))
+    free = (
+        select(Slot.id, running.label("before"), func.row_number().over(order_by=order).label("number"))
+        .join(Clinic, Clinic.id == Slot.clinic_id)
+        .join(Organization, Organization.id == Clinic.organization_id)
+        .where(Slot.service_id == service.id, Slot.starts_at >= since, Slot.starts_at < since + HORIZON)
+        # Also before their release: who waits for that has booked nothing yet.
+        .where(Slot.status == SlotStatus.OPEN, Slot.booked < Slot.capacity)
+        .where(_near(clinic), Organization.disabled_at.is_(None))
+        .subquery()
+    )
+    enough = func.coalesce(free.c.before, 0) < 2 * needed
+    found = await db.execute(select(free.c.id, free.c.number).where(enough))
+    numbers: dict[uuid.UUID, int] = {row.id: row.number for row in found}
+    held = select(*Slot.__table__.columns).where(Slot.id.in_(numbers), Slot.status == SlotStatus.OPEN)
+    slots = (await db.execute(held.order_by(Slot.id).with_for_update())).all()
+    seats = [Seat(slot, slot.capacity - slot.booked) for slot in slots if slot.booked < slot.capacity]
+    return sorted(seats, key=lambda seat: numbers[seat.slot.id])
+
+
+def _near(clinic: Clinic) -> ColumnElement[bool]:
+    county = clinic.region_code[:6].ljust(12, "0")
+    return or_(Clinic.organization_id == clinic.organization_id, within(Clinic.region_code, county))
+
+
+async def _engagements(db: AsyncSession, rows: Sequence[Appointment], first: datetime) -> Engagements:
+    """Where these people are to be from then on."""
+    people = sorted({id for row in rows for id in (row.person_id, row.spouse_id) if id is not None})
+    theirs = or_(Appointment.person_id.in_(people), Appointment.spouse_id.in_(people))
+    query = select(
+        Appointment.person_id, Appointment.spouse_id, Appointment.starts_at, Appointment.ends_at
+    ).where(theirs, Appointment.status.in_(line.THERE), Appointment.ends_at > first)
+    engaged: Engagements = defaultdict(list)
+    for person, spouse, start, end in await db.execute(query):
+        engaged[person].append((start, end))
+        if spouse is not None:
+            engaged[spouse].append((start, end))
+    return engaged
+
+
+async def _to_the_front(db: AsyncSession, rows: Sequence[Appointment]) -> dict[uuid.UUID, uuid.UUID]:
+    """Who finds no other time is the next to be called, in the order in which they had booked: appointment → entry.
+    The date of a course is chosen with its others: there is no line for it."""
+    now, today = clock.now(), clock.today()
+    single = [row for row in rows if row.course_id is None]
+    for clinic_id, service_id in sorted({(row.clinic_id, row.service_id) for row in single}):
+        await line.hold(db, clinic_id, service_id)
+    # Of events one may have had several there: one entry waits for any of them.
+    firsts: dict[tuple[uuid.UUID, uuid.UUID], Appointment] = {}
+    for row in single:
+        firsts.setdefault((row.subject_id, row.service_id), row)
+    values = [
+        {
+            "id": new_id(), "priority": 0, "clinic_id": row.clinic_id, "service_id": row.service_id,
+            "subject_id": row.subject_id, "person_id": row.person_id, "spouse_id": row.spouse_id,
+            "account_id": row.account_id, "region_code": row.region_code, "from_on": today, "to_on": today + HORIZON,
+            "places": row.places, "status": WaitlistStatus.WAITING, "created_at": now, "changed_at": now,
+        }
+        for row in firsts.values()
+    ]  # fmt: skip
+    if not values:
+        return {}
+    joined = insert(WaitlistEntry).values(values)
+    live = WaitlistEntry.status.in_([WaitlistStatus.WAITING, WaitlistStatus.OFFERED])
+    first = joined.on_conflict_do_update(
+        index_elements=["subject_id", "service_id", "clinic_id"], index_where=live,
+        set_={"priority": 0, "from_on": today, "to_on": joined.excluded.to_on, "changed_at": now},
+    )  # fmt: skip
+    returned = first.returning(WaitlistEntry.subject_id, WaitlistEntry.service_id, WaitlistEntry.id)
+    ids = {(subject, service): id for subject, service, id in (await db.execute(returned))}
+    entries = {row.id: ids[row.subject_id, row.service_id] for row in single}
+    people = [(entries[row.id], (row.person_id, row.spouse_id)) for row in single]
+    await audit.record_each(db, CLERK, "join", "waitlist_entry", people)
+    return entries
+
+
+async def _write(
+    db: AsyncSession, closure: Closure, rows: Sequence[Appointment], made: dict[uuid.UUID, Hold],
+    entries: dict[uuid.UUID, uuid.UUID],
+) -> None:  # fmt: skip
+    await db.execute(
+        insert(ClosureMove),
+        [
+            {
+                "appointment_id": row.id, "closure_id": closure.id,
+                "offered_id": made[row.id].id if row.id in made else None, "waitlist_entry_id": entries.get(row.id),
+            }
+            for row in rows
+        ],
+    )  # fmt: skip
+
+
+async def _tell_none(db: AsyncSession, clinic: Clinic, rows: Sequence[Appointment]) -> None:
+    notices = [
+        Notice(
+            [row.person_id, row.spouse_id], row.id,
+            await waitlist.where(db, row.service_id, clinic.id) | {"time": row.starts_at.isoformat()},
+        )
+        for row in rows
+    ]  # fmt: skip
+    await tell_many(db, NoticeKind.CLOSED_NONE_FREE, notices, entity="appointment")

@@ -1,0 +1,95 @@
+"""Another time for the same appointment: id and code stay, and the new place is taken before the old is free."""
+
+import uuid
+
+from sqlalchemy import ColumnElement, and_, select, update
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from app import clock
+from app.access import Actor, fetch, visible
+from app.errors import Conflict, Invalid, NotFound, WrongState
+from app.models.appointments import (
+    Appointment,
+    AppointmentStatus,
+    Cycle,
+    HealthcareService,
+    Slot,
+)
+from app.models.messages import NoticeKind
+from app.services.appointments import bookings, making, places
+
+
+class OutOfOrder(Conflict):
+    zh, en = "疗程各次时间须依次进行", "The sessions of a course follow each other in time"
+    do_zh, do_en = "请选择前后两次之间的时段", "Choose a slot between the sessions before and after"
+
+
+async def reschedule(db: AsyncSession, actor: Actor, *, id: uuid.UUID, slot_id: uuid.UUID) -> Appointment:
+    """Within the time in which it could be cancelled. Whatever fails leaves all as it was; asking again for the slot
+    that it has changes nothing, since the first answer may be lost."""
+    row = await _hold(db, actor, id)
+    old_id = row.slot_id
+    if row.status is not AppointmentStatus.BOOKED:
+        raise WrongState(status_now=row.status)
+    if slot_id == old_id:
+        return row
+    await bookings.require_in_time(db, row)
+    slot = await _another(db, actor, row, slot_id)
+    service = await db.get_one(HealthcareService, row.service_id)
+    await _require_order(db, row, slot)
+    await _move(db, row, slot, service)
+    await places.hold(db, [old_id, slot.id])
+    if not await places.take(db, slot.id, row.places):
+        raise bookings.SlotFull if row.places == 1 else bookings.NotEnoughPlaces
+    await bookings.record(db, actor, row, "reschedule", slot_id=slot.id)
+    await places.free(db, actor, old_id, row.places)
+    await bookings.tell_of(db, NoticeKind.APPOINTMENT_MOVED, row, once=clock.now().isoformat())
+    return row
+
+
+async def _hold(db: AsyncSession, actor: Actor, id: uuid.UUID) -> Appointment:
+    """Of a course all dates are held, in one order: of two moved at once, the second sees where the first went."""
+    row = await fetch(db, actor, Appointment, id)
+    held = Appointment.id == id if row.course_id is None else _same_course(row)
+    await db.execute(select(Appointment.id).where(held).order_by(Appointment.id).with_for_update())
+    await db.refresh(row)
+    return row
+
+
+def _same_course(row: Appointment) -> ColumnElement[bool]:
+    """Found among the person's own: a course has no index."""
+    return and_(Appointment.person_id == row.person_id, Appointment.course_id == row.course_id)
+
+
+async def _another(db: AsyncSession, actor: Actor, row: Appointment, slot_id: uuid.UUID) -> Slot:
+    slot = await db.scalar(select(Slot).where(Slot.id == slot_id, visible(actor, Slot)))
+    if slot is None:
+        raise NotFound
+    if slot.service_id != row.service_id:
+        raise Invalid.at("/slot_id", "须为同一服务的时段", "must be a slot of the same service")
+    making.require_open(slot)
+    return slot
+
+
+async def _require_order(db: AsyncSession, row: Appointment, slot: Slot) -> None:
+    if row.course_id is None:
+        return
+    if slot.clinic_id != row.clinic_id:
+        raise Invalid.at("/slot_id", "疗程须在同一服务点进行", "a course stays at one clinic")
+    others = select(Appointment).where(_same_course(row), Appointment.id != row.id)
+    for other in await db.scalars(others.execution_options(populate_existing=True)):
+        if other.status in making.STANDING:
+            earlier, later = (other, slot) if other.session < row.session else (slot, other)
+            if later.starts_at < earlier.ends_at:
+                raise OutOfOrder
+
+
+async def _move(db: AsyncSession, row: Appointment, slot: Slot, service: HealthcareService) -> None:
+    """Who is elsewhere at the new time is refused here."""
+    values = {
+        "slot_id": slot.id, "clinic_id": slot.clinic_id, "starts_at": slot.starts_at, "ends_at": slot.ends_at,
+    }  # fmt: skip
+    if service.cycle is Cycle.EVENT and row.course_id is None:
+        values["cycle"] = str(slot.id)
+    moved = update(Appointment).where(Appointment.id == row.id).values(values).returning(Appointment)
+    await db.execute(moved.execution_options(populate_existing=True))
