@@ -98,8 +98,8 @@ class House:
 
 
 async def fingerprint(session: AsyncSession) -> dict[str, Any]:
-    """Of each table its count and the sum of its rows' hashes."""
-    tables = [name for name in Base.metadata.tables if name != "region"]
+    """Of each table its count and the sum of its rows' hashes, but for what a hospital spends with every request."""
+    tables = [name for name in Base.metadata.tables if name not in {"region", "partner_allowance"}]
     parts = [
         f"SELECT '{name}' AS name, count(*) AS rows, sum(hashtextextended(t::text, 0)) AS sum FROM {name} t"
         + (" WHERE action NOT IN ('denied', 'read_secret')" if name == "audit_event" else "")

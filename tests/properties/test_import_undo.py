@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 
-from app import clock, db
+from app import clock, db, models
 from app.access import Actor
 from app.db import Base, new_id
 from app.models.households import DocumentKind
@@ -60,14 +60,19 @@ def some_lines(draw: st.DrawFn) -> list[Cells]:
     ]
 
 
-async def everything(session: AsyncSession) -> dict[str, list[Any]]:
-    """Every row of every table but of those that grow."""
-    found = {}
-    for table in Base.metadata.sorted_tables:
-        if table.name not in GROWING:
-            rows = await session.execute(text(f'SELECT t::text FROM "{table.name}" t ORDER BY 1'))
-            found[table.name] = list(rows.scalars())
-    return found
+assert models  # every table is known from here on
+#: How many rows a table has, and a sum over all that they say: the database compares, and sends no table.
+_TABLES = text(
+    " UNION ALL ".join(
+        f"SELECT '{name}', count(*), sum(hashtextextended(t::text, 0)) FROM \"{name}\" t"
+        for name in sorted(Base.metadata.tables.keys() - GROWING)
+    )
+)
+
+
+async def everything(session: AsyncSession) -> dict[str, tuple[int, Any]]:
+    """Every table but those that grow, by all of its rows."""
+    return {name: (rows, said) for name, rows, said in await session.execute(_TABLES)}
 
 
 async def somebody_known(session: AsyncSession, cells: Cells) -> None:

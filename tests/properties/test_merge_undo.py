@@ -90,7 +90,7 @@ async def furnish(session: AsyncSession, person: Person, has: dict[str, Any]) ->
         held.evidence, held.verified_by = "证书", worker
         session.add(held)
     for number, status in enumerate(has["appointments"]):
-        await appointment(session, person, AppointmentStatus(status), str(2026 - number))
+        await appointment(session, person, AppointmentStatus(status), number)
     if has["on_roster"]:
         session.add(roster(person))
     if has["merged_before"]:
@@ -137,16 +137,18 @@ async def marry(session: AsyncSession, person: Person, spouse: str | None) -> No
     await session.flush()
 
 
-async def appointment(session: AsyncSession, person: Person, status: AppointmentStatus, cycle: str) -> None:
+async def appointment(session: AsyncSession, person: Person, status: AppointmentStatus, number: int) -> None:
+    """Each in a cycle and on a day of its own: nobody is in two places at one time."""
     service, hospital = await made.service(session, made.FERTILITY), await made.clinic(session)
-    place = await made.slot(session, place=hospital.clinic, service=service)
+    starts_at = clock.now() + timedelta(days=7 + number)
+    place = await made.slot(session, place=hospital.clinic, service=service, starts_at=starts_at)
     account = ResidentAccount(id=new_id(), openid=uuid.uuid4().hex, created_at=clock.now())
     session.add(account)
     await session.flush()
     session.add(
         Appointment(
             id=new_id(), slot_id=place.id, clinic_id=place.clinic_id, service_id=service.id, subject_id=person.id,
-            person_id=person.id, account_id=account.id, region_code=TOWN, cycle=cycle, status=status,
+            person_id=person.id, account_id=account.id, region_code=TOWN, cycle=str(2026 - number), status=status,
             code=uuid.uuid4().hex[:10], starts_at=place.starts_at, ends_at=place.ends_at, created_at=clock.now(),
         )
     )  # fmt: skip

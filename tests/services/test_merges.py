@@ -13,7 +13,7 @@ from app import clock
 from app.access import Actor
 from app.db import Base, new_id
 from app.errors import NotFound, WrongState
-from app.models.appointments import Appointment, AppointmentStatus, Qualification
+from app.models.appointments import AppliesTo, Appointment, AppointmentStatus, Qualification
 from app.models.consents import Consent, ConsentNotice
 from app.models.corrections import Correction
 from app.models.duplicates import Merge
@@ -164,12 +164,12 @@ async def test_all_that_the_other_has_moves_to_the_one_who_is_kept(session: Asyn
     assert (lost.merged_into, lost.region_code, kept.region_code) == (kept.id, None, TOWN)
     # Her account reads the report as before, though its values stay with the id under which they were measured.
     sheet = await results.sheet(session, attended.wife, report_id=accepted.report_id)
-    assert {line.role for line in sheet.observations} == {results.AppliesTo.WIFE, results.AppliesTo.HUSBAND}
+    assert {line.role for line in sheet.observations} == {AppliesTo.WIFE, AppliesTo.HUSBAND}
     # An amended version is read beside the first, and what it calls for is hers.
     await session.refresh(attended.appointment)
     await post(session, attended, posted | {"version": 2, "status": "amended", "wife": NORMAL_WIFE})
     sheet = await results.sheet(session, attended.wife, report_id=accepted.report_id)
-    assert {line.role for line in sheet.observations} == {results.AppliesTo.WIFE, results.AppliesTo.HUSBAND}
+    assert {line.role for line in sheet.observations} == {AppliesTo.WIFE, AppliesTo.HUSBAND}
     assert lost.id not in await ids(session, FollowUp.person_id)
 
 
