@@ -32,13 +32,14 @@ async def upload(story: Story, path: str, data: bytes) -> httpx.Response:
 
 
 async def everything_new(story: Story, cursor: str | None) -> tuple[list[dict[str, Any]], str]:
-    """Until there is no more."""
+    """Until there is no more. What is new may come a moment later: an open transaction anywhere holds the list back."""
     items: list[dict[str, Any]] = []
+    first, until = cursor is None, clock.now() + timedelta(seconds=60)
     while True:
         query = f"&cursor={cursor}" if cursor else ""
         page = await story.hospital.call("GET", f"/appointments/changes?limit=100{query}")
         items, cursor = items + page["items"], page["next"]
-        if not page["more"]:
+        if not page["more"] and (items or first or clock.now() > until):
             return items, cursor
 
 

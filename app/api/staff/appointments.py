@@ -13,6 +13,7 @@ from app.errors import Forbidden, NotFound, WrongState, problems
 from app.models.appointments import AppointmentStatus, Origin
 from app.services import consents, eligibility
 from app.services.appointments import arrangements, attendance, bookings, slots, walk_ins
+from app.services.idempotency import IdempotencyKeyReused, IdempotencyKeyTaken
 
 router = APIRouter(tags=["预约 appointments"])
 Arrange = Annotated[Actor, staff_may(Permission.APPOINTMENT_ARRANGE)]
@@ -43,7 +44,10 @@ class ArrangedAppointment(View):
 
 
 @router.post(
-    "/clinics", status_code=201, summary="开设服务点 Open a clinic", responses=problems(NotFound, Forbidden)
+    "/clinics",
+    status_code=201,
+    summary="开设服务点 Open a clinic",
+    responses=problems(NotFound, Forbidden, IdempotencyKeyReused, IdempotencyKeyTaken),
 )
 async def open_clinic(
     db: Db,

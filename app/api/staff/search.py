@@ -29,6 +29,7 @@ from app.errors import NotFound, StaleVersion, problems
 from app.models.households import DocumentKind, FamilyType, HouseholdStatus, Relation, Sex
 from app.models.search import ExportStatus, SearchKind
 from app.services.files import FileGone
+from app.services.idempotency import IdempotencyKeyReused, IdempotencyKeyTaken
 from app.services.regions import RegionOutsideOwn
 from app.services.search import (
     Criteria,
@@ -260,7 +261,9 @@ async def region_statistics(
     "/exports",
     status_code=202,
     summary="导出名册 Export a list",
-    responses=problems(RegionOutsideOwn, exports.UnmaskingNotAllowed),
+    responses=problems(
+        RegionOutsideOwn, exports.UnmaskingNotAllowed, IdempotencyKeyReused, IdempotencyKeyTaken
+    ),
 )
 async def request_export(
     db: Db, actor: Export, key: IdempotencyKey, purpose: Purpose, body: RequestExport

@@ -215,7 +215,8 @@ async def test_a_second_head_and_his_family_join_nobody_else(session: AsyncSessi
 async def test_two_spouses(session: AsyncSession, officer: Actor) -> None:
     lines = [*family("1"), line("1", "配偶", "赵敏", female=True, 结婚日期="2020-01-01")]
     given = await verdicts(session, await lists.checked(officer, lines))
-    assert given[3] == ("refused", ["two_spouses"])
+    assert given[3][0] == "refused"
+    assert "two_spouses" in given[3][1]
     assert [verdict for verdict, _ in given[:3]] == ["ready"] * 3
 
 
