@@ -21,17 +21,18 @@ import statistics
 import time
 import uuid
 from collections.abc import Awaitable, Callable
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 from sqlalchemy import func, select, text
-from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
 from app import crypto
 from app.access import Actor, visible
-from app.db import begin, connect
+from app.db import begin, bind, connect
 from app.models.households import DocumentKind, Household, HouseholdStatus, Person
 from app.models.identity import Role
 from app.services import households
@@ -43,6 +44,7 @@ from bench import stage
 from bench.registry_rows import HOUSEHOLDS, furnish
 
 WHOLE = "640000000000"
+SCOPES = ("village", "town", "whole")
 SAMPLE, WARM = 200, 5
 
 
@@ -189,27 +191,47 @@ class Taken:
 Calls = dict[tuple[str, str], Taken]
 
 
-async def measure(url: str, repeats: int) -> Calls:
-    """Round by round, so that a disturbance hits all alike."""
+@dataclass
+class Registry:
+    """One size of it: where it is, who asks there, and what was measured."""
+
+    engine: AsyncEngine
+    world: World
+    dice: random.Random = field(default_factory=lambda: random.Random(2))
+    taken: Calls = field(default_factory=dict)
+
+
+async def measure(urls: dict[int, str], repeats: int) -> dict[int, Calls]:
+    """Call by call the sizes take turns, so that what else the machine does falls on all alike."""
     crypto.use(crypto.SettingsKeys(settings()))
     unseal_one_value()
-    engine = connect(settings(), url)
-    async with begin() as session:
-        world = await arrive(session)
-    taken: Calls = {(name, scope): Taken() for name in CALLS for scope in world.places}
-    dice = random.Random(2)
+    registries = {}
+    for size, url in urls.items():
+        engine = connect(settings(), url)
+        async with begin() as session:
+            registries[size] = Registry(engine, await arrive(session))
     for turn in range(repeats + WARM):
-        for (name, scope), one in taken.items():
-            call, actor = CALLS[name](dice, world, scope), world.actor(scope)
-            started = time.perf_counter()
-            async with begin() as session:
-                answer = await call(session, actor)
-            if turn >= WARM:
-                one.times.append((time.perf_counter() - started) * 1000)
-                if name.startswith("count"):
-                    one.found.append(answer["count"])
-    await engine.dispose()
-    return taken
+        for name in CALLS:
+            for scope in SCOPES:
+                for one in registries.values():
+                    await take(one, name, scope, warm=turn < WARM)
+    for one in registries.values():
+        await one.engine.dispose()
+    return {size: one.taken for size, one in registries.items()}
+
+
+async def take(one: Registry, name: str, scope: str, *, warm: bool) -> None:
+    bind(one.engine)
+    call, actor = CALLS[name](one.dice, one.world, scope), one.world.actor(scope)
+    started = time.perf_counter()
+    async with begin() as session:
+        answer = await call(session, actor)
+    if warm:
+        return
+    taken = one.taken.setdefault((name, scope), Taken())
+    taken.times.append((time.perf_counter() - started) * 1000)
+    if name.startswith("count"):
+        taken.found.append(answer["count"])
 
 
 def unseal_one_value() -> None:
@@ -255,14 +277,13 @@ def main() -> None:
     parser.add_argument("--sizes", type=int, nargs="+", default=[10_000, 30_000], help="households")
     parser.add_argument("--repeats", type=int, default=100)
     given = parser.parse_args()
-    taken = {}
-    for size in given.sizes:
-        with stage.database() as url:
+    with ExitStack() as stack:
+        urls = {size: stack.enter_context(stage.database()) for size in given.sizes}
+        for size, url in urls.items():
             started = time.perf_counter()
             asyncio.run(furnish(url, size))
             print(f"{size:,} households made in {time.perf_counter() - started:.0f} s")  # noqa: T201
-            taken[size] = asyncio.run(measure(url, given.repeats))
-    show(given.sizes, taken)
+        show(given.sizes, asyncio.run(measure(urls, given.repeats)))
 
 
 if __name__ == "__main__":

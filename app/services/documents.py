@@ -14,9 +14,13 @@ from app.models.households import DocumentKind, Sex
 
 WEIGHTS = (7, 9, 10, 5, 8, 4, 2, 1, 6, 3, 7, 9, 10, 5, 8, 4, 2)
 CHECK_CHARACTERS = "10X98765432"
+_ZEROS = ord("0") * sum(WEIGHTS)
 EIGHTEEN = re.compile(r"[0-9]{17}[0-9X]")
 FIFTEEN = re.compile(r"[0-9]{15}")
 OLD_PERMANENT_RESIDENT = re.compile(r"[A-Z]{3}[0-9]{12}")
+_OF_EIGHTEEN = frozenset(
+    {DocumentKind.RESIDENT_ID, DocumentKind.RESIDENCE_PERMIT, DocumentKind.PERMANENT_RESIDENT}
+)
 OTHER = re.compile(r"[0-9A-Z\u4e00-\u9fff-]{5,30}")
 EARLIEST_BIRTH = date(1890, 1, 1)
 
@@ -50,7 +54,7 @@ def index(kind: DocumentKind, number: str) -> bytes:
 
 def check_character(first_seventeen: str) -> str:
     """GB 11643-1999 §4.2: the weighted sum modulo 11 picks the character."""
-    total = sum(map(mul, map(int, first_seventeen), WEIGHTS))
+    total = sum(map(mul, first_seventeen.encode(), WEIGHTS)) - _ZEROS
     return CHECK_CHARACTERS[total % 11]
 
 
@@ -77,7 +81,7 @@ def read(kind: DocumentKind, number: str, *, pointer: str = "/document_number") 
     number = normalise(number)
     if kind is DocumentKind.PERMANENT_RESIDENT and OLD_PERMANENT_RESIDENT.fullmatch(number):
         return Document(kind, number, None, None)
-    if kind in {DocumentKind.RESIDENT_ID, DocumentKind.RESIDENCE_PERMIT, DocumentKind.PERMANENT_RESIDENT}:
+    if kind in _OF_EIGHTEEN:
         return _eighteen(kind, number, pointer)
     if not OTHER.fullmatch(number):
         raise _refused(pointer, "号码格式不正确", "not in the form of this document")

@@ -24,6 +24,8 @@ from tests.factories.imports import Cells, line
 GROWING = {
     "audit_event", "import_batch", "stored_file", "stored_file_chunk", "idempotency_key", "region_statistic",
 }  # fmt: skip
+#: The divisions of the whole country, which no import touches, would take longer to read than all the rest.
+DIVISIONS = {"region"}
 RELATIONS = ("户主", "配偶", "子女", "父母")
 CATEGORIES = (
     "",
@@ -65,7 +67,7 @@ assert models  # every table is known from here on
 _TABLES = text(
     " UNION ALL ".join(
         f"SELECT '{name}', count(*), sum(hashtextextended(t::text, 0)) FROM \"{name}\" t"
-        for name in sorted(Base.metadata.tables.keys() - GROWING)
+        for name in sorted(Base.metadata.tables.keys() - GROWING - DIVISIONS)
     )
 )
 
@@ -106,7 +108,7 @@ async def officer(session: AsyncSession) -> Actor:
 
 
 @settings(
-    max_examples=10,
+    max_examples=8,
     deadline=None,
     phases=(Phase.explicit, Phase.generate),
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],

@@ -3,13 +3,17 @@ another, while this one talks to the database: what is sealed is not waited for,
 
 import gc
 import os
+import sys
+import threading
 import uuid
 from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import fields
 from itertools import chain, islice
 from multiprocessing import forkserver, get_context, reduction
 from multiprocessing.connection import Connection
 from operator import attrgetter
+from types import ModuleType
 from typing import Any, BinaryIO
 
 from app import crypto
@@ -25,6 +29,7 @@ CHUNK = 5000
 LONG = 1 << 20
 #: Not forked from this process, which has threads and connections, but from one that has nothing but our code.
 _processes = get_context("forkserver")
+_starting = threading.Lock()
 
 #: About the file as a whole (zh, en).
 Warnings = list[tuple[str, str]]
@@ -104,7 +109,8 @@ class _Process:
     def __init__(self, work: Callable[..., Iterator[Any]], *given: Any) -> None:
         self.receiving, sending = _processes.Pipe(duplex=False)
         self._process = _processes.Process(target=_send, args=(sending, work, *given), daemon=True)
-        self._process.start()
+        with _without_main():
+            self._process.start()
         sending.close()
 
     def end(self) -> None:
@@ -114,13 +120,22 @@ class _Process:
         self._process.close()
 
 
+@contextmanager
+def _without_main() -> Iterator[None]:
+    """A process that begins would load the script of this one, and with it the whole application."""
+    with _starting:
+        main, sys.modules["__main__"] = sys.modules["__main__"], ModuleType("__main__")
+        try:
+            yield
+        finally:
+            sys.modules["__main__"] = main
+
+
 def _send(sending: Connection, work: Callable[..., Iterator[Any]], *given: Any) -> None:
-    gc.disable()  # it would look at all the rows of a chunk over and over
-    gc.freeze()
+    gc.disable()  # no row holds itself, and it would look at all of them over and over
     try:
         for part in work(*given):
             sending.send(("part", part))
-            gc.collect()
         sending.send(("end", None))
     except FileRefused as refused:
         sending.send(("refused", refused.errors))

@@ -9,7 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from app.access import region_bounds
 from app.crypto import seal, unseal
 from app.models.imports import Verdict
-from app.services.imports.staging import Staged, refuse, warn
+from app.services.imports.staging import Staged, as_json, note, refuse, warn
 
 # Each of these reads by index, once for each of the given values.
 REGISTERED = text("""
@@ -115,7 +115,7 @@ def _known(row: Staged, person: Any, own: tuple[str, str]) -> None:
         f"已登记{number}，不重复导入",
         f"registered already{f' ({person.number})' if number else ''}: skipped",
     )
-    row["wrong"] = [*row["wrong"], {"column": "", "code": "known", "zh": zh, "en": en, "fatal": False}]
+    note(row, "", "known", zh, en)
 
 
 def _link(row: Staged, person: Any) -> None:
@@ -133,7 +133,7 @@ def _link(row: Staged, person: Any) -> None:
         refuse(row, "phone", "phone_differs", zh, en)
         return
     before = {name: getattr(person, name) for name in CHANGED}
-    row["before"] = {name: _plain(value) for name, value in before.items()}
+    row["before"] = as_json({name: _plain(value) for name, value in before.items()})
     if person.member:  # papers were seen before
         row["sex"], row["birth_date"] = person.sex, person.birth_date
         row["phone_sealed"] = row["phone_index"] = row["hukou_region_code"] = row["hukou_type"] = None

@@ -5,6 +5,7 @@ in silence. Only the four columns of LENIENT are left out with a warning."""
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import Any
 
 from app import clock
@@ -58,7 +59,7 @@ OF_1904 = {key: read.day_of_1904 for key, parse in PARSERS.items() if parse is r
 class _Reading:
     def __init__(self, layout: Layout, known: Known) -> None:
         self._layout, self._known = layout, known
-        self._places = list(layout.places.items())
+        self._pick, self._width = itemgetter(*layout.places.values()), max(layout.places.values()) + 1
         parsers = PARSERS | OF_1904 if layout.date1904 else PARSERS
         self._simple = [(key, parsers[key]) for key in layout.places if key in parsers]
         self._above = [key for key in ABOVE if key in layout.places]
@@ -67,11 +68,11 @@ class _Reading:
         self._grouping = Grouping(layout.places)
 
     def row(self, line: Line) -> Row | None:
-        given, count = line.cells, len(line.cells)
-        cells = {key: given[place].strip() if place < count else "" for key, place in self._places}
-        for key, text in cells.items():
-            if text in NOTHING:
-                cells[key] = ""
+        given = line.cells
+        given.extend([""] * (self._width - len(given)))
+        cells = dict(zip(self._layout.places, map(str.strip, self._pick(given)), strict=True))
+        if not NOTHING.isdisjoint(cells.values()):
+            cells = {key: "" if text in NOTHING else text for key, text in cells.items()}
         if not any(cells.values()):
             return None
         row = Row(line.number, cells, given)
@@ -80,9 +81,7 @@ class _Reading:
         self._set_aside_errors(row)
         new = self._grouping.begins(row)
         for key in self._grouping.fill_down(row, new=new):
-            place = self._layout.places[key]
-            given.extend([""] * (place + 1 - len(given)))
-            given[place] = cells[key]
+            given[self._layout.places[key]] = cells[key]
         self._parse(row)
         self._find_regions(row)
         self._document(row)

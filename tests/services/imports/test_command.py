@@ -1,8 +1,6 @@
 """`nuanxin import`: a list from the command line, in the name of a worker."""
 
 import asyncio
-import os
-import subprocess
 import uuid
 from pathlib import Path
 from typing import Any
@@ -18,19 +16,9 @@ from app.models.imports import ImportStatus
 from app.models.staff import StaffAccount
 from app.services import imports
 from app.services.imports import checking, command
-from app.settings import ROOT
+from tests.command import told, told_by_process
 from tests.factories import appointments as made
 from tests.factories import imports as lists
-from tests.servers import NUANXIN
-
-
-def told(database: str, *words: str, code: int = 0) -> str:
-    done = subprocess.run(
-        (*NUANXIN, "import", *words), env=os.environ | {"NUANXIN_DATABASE_URL": database, "COLUMNS": "200"}, cwd=ROOT,
-        capture_output=True, text=True, timeout=60, check=False,
-    )  # fmt: skip
-    assert done.returncode == code, done.stdout + done.stderr
-    return done.stdout
 
 
 async def test_a_list_from_the_command_line(committed: str, tmp_path: Path) -> None:
@@ -44,9 +32,10 @@ async def test_a_list_from_the_command_line(committed: str, tmp_path: Path) -> N
     assert (looked["status"], looked["counts"]["ready"]) == (ImportStatus.CHECKED, 3)
     async with db.sessions() as session:
         assert await session.scalar(select(func.count()).select_from(Person)) == 0
-    done, _ = await asyncio.gather(
-        asyncio.to_thread(told, committed, str(file), "--as", names[officer.id], "--commit"),
-        asyncio.to_thread(told, committed, str(file), "--as", names[village.id], code=1),
+    given = ("import", str(file), "--as")
+    await asyncio.to_thread(told, *given, names[village.id], database=committed)
+    done = await asyncio.to_thread(
+        told_by_process, *given, names[officer.id], "--commit", database=committed, code=0
     )
     assert "status    committed" in done
     assert "refused   1" in done

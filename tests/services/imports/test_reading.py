@@ -3,6 +3,8 @@
 import multiprocessing
 import os
 import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from itertools import chain
@@ -15,6 +17,7 @@ from app import crypto
 from app.db import new_id
 from app.services.imports import reading
 from app.services.imports.lines import FileRefused
+from app.settings import ROOT
 from tests.factories import spreadsheets
 from tests.factories.known import known
 
@@ -88,3 +91,26 @@ def test_what_goes_wrong_in_a_reader_says_nothing_of_a_cell(tmp_path: Path) -> N
     with path.open("rb") as file, pytest.raises(reading.ReaderLost) as lost:
         list(reading.read(file, path.name, broken, BATCH))
     assert str(lost.value) == "AttributeError"
+
+
+SCRIPT = """
+import sys
+print("loaded", flush=True)
+from app.services.imports import reading
+if __name__ == "__main__":
+    process = reading._Process(iter, "ab")
+    print(*reading._received(process.receiving), flush=True)
+    process.end()
+    assert sys.modules["__main__"].reading is reading
+"""
+
+
+def test_a_reader_does_not_load_the_script_that_began_it(tmp_path: Path) -> None:
+    """That of the server loads the whole application, in each reader."""
+    script = tmp_path / "script.py"
+    script.write_text(SCRIPT)
+    ran = subprocess.run(
+        [sys.executable, script], cwd=ROOT, env=os.environ | {"PYTHONPATH": str(ROOT)}, check=True,
+        capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
+    assert ran.stdout.split() == ["loaded", "a", "b"]
