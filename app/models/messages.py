@@ -30,6 +30,8 @@ class NoticeKind(StrEnum):
     CONTACT_REQUESTED = "contact_requested"
     SUPPLY_READY = "supply_ready"
     CERTIFICATE_READY = "certificate_ready"
+    DONATION_RECEIVED = "donation_received"
+    RECEIPT_UPDATED = "receipt_updated"
 
 
 class InboxMessage(Base):
@@ -40,6 +42,8 @@ class InboxMessage(Base):
     __table_args__ = (
         UniqueConstraint("person_id", "kind", "entity_id", "once"),
         Index("ix_inbox_message_person_id", "person_id", "id"),
+        # Of the nightly removal of what was told long ago.
+        Index("ix_inbox_message_created_at", "created_at"),
     )
 
     id: Mapped[uuid.UUID] = mapped_column(primary_key=True)

@@ -5,7 +5,15 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, StringConstraints
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    GetCoreSchemaHandler,
+    StringConstraints,
+)
 from pydantic_core import CoreSchema
 from pydantic_core.core_schema import no_info_after_validator_function, str_schema
 
@@ -55,10 +63,31 @@ Day = Annotated[date, BeforeValidator(_written), AfterValidator(_in_range)]
 Moment = Annotated[AwareDatetime, BeforeValidator(_written), AfterValidator(_in_range)]
 
 
+def _no_truth_values(schema: Any) -> None:
+    """In every number of it, wherever it stands. What is noted beside the types is left alone."""
+    if isinstance(schema, dict):
+        if schema.get("type") in ("int", "float"):
+            schema["strict"] = True
+        parts = [
+            part for name, part in schema.items() if name not in ("metadata", "default", "serialization")
+        ]
+    else:
+        parts = list(schema) if isinstance(schema, list | tuple) else []
+    for part in parts:
+        _no_truth_values(part)
+
+
 class Body(BaseModel):
-    """Input: unknown members are refused, so that a misspelt one is noticed."""
+    """Input: unknown members are refused, so that a misspelt one is noticed; a number is written as a number: neither
+    `true` nor "1" counts as 1."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        schema = handler(source)
+        _no_truth_values(schema)
+        return schema
 
 
 def example(**members: Any) -> ConfigDict:

@@ -48,6 +48,8 @@ async def _another_time_and_a_course(story: Played) -> None:
     await wife.call("POST", f"/appointments/{booked['id']}/reschedule", {"slot_id": other})
     dates = await _slots(story, TREATMENT, later + timedelta(days=1), 5)
     course = await wife.create("/courses", {"slot_ids": dates})
+    await wife.call("POST", f"/appointments/{course[2]['id']}/cancel", {})
+    await wife.create(f"/courses/{course[0]['course_id']}/dates", {"session": 3, "slot_id": dates[2]})
     await wife.call("POST", f"/courses/{course[0]['course_id']}/cancel", {"reason": "外出务工"})
 
 
@@ -74,10 +76,24 @@ async def _at_the_desk(story: Played, session: AsyncSession) -> None:
         "note": husband.name,
     }
     arranged = await county.create("/appointments", booking)
+    [after] = await _slots(story, LECTURE, soon + timedelta(days=4), 1)
+    moved = {"slot_id": after, "reason": "asked_by_resident", "note": husband.name}
+    await county.call("POST", f"/appointments/{arranged['id']}/reschedule", moved)
+    await _a_course_for_somebody(
+        story, county, {"person_id": person, "reason": "no_phone", "note": husband.name}
+    )
     ended = {"reason": "mistake"}
     await county.call("POST", f"/appointments/{arranged['id']}/cancel", ended)
     attended = await session.scalar(select(Appointment.id).where(Appointment.id == here["id"]))
     await county.call("POST", f"/appointments/{attended}/entered-in-error", ended)
+
+
+async def _a_course_for_somebody(story: Played, county: Caller, booking: dict[str, Any]) -> None:
+    dates = await _slots(story, TREATMENT, clock.now() + timedelta(days=40), 5)
+    course = await county.create("/courses", {"slot_ids": dates, **booking})
+    await county.call("POST", f"/appointments/{course[1]['id']}/cancel", {"reason": "mistake"})
+    again = {"session": 2, "slot_id": dates[1], "reason": "mistake"}
+    await county.create(f"/courses/{course[0]['course_id']}/dates", again)
 
 
 async def _person(caller: Caller) -> str:

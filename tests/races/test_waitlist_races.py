@@ -15,6 +15,7 @@ from app import clock, db
 from app.access import Actor
 from app.db import new_id
 from app.models.appointments import Appointment, AppointmentEvent, AppointmentStatus, Slot, SlotStatus
+from app.models.closures import Closure, ClosureStatus
 from app.models.messages import InboxMessage
 from app.models.waitlist import WaitlistEntry, WaitlistStatus
 from app.services.appointments import attendance, bookings, closures, entries, offers
@@ -180,6 +181,37 @@ async def test_whoever_books_while_the_clinic_closes_is_moved_or_refused() -> No
         counts = (await session.execute(told.group_by(InboxMessage.person_id))).all()
         assert {count for _, count in counts} == {1}
         assert len(counts) == 2 * await moved(session)
+    await check_places()
+
+
+async def test_who_books_and_cancels_while_the_clinic_closes_is_waited_for_by_nobody(monkeypatch) -> None:
+    """Booked after the closure has looked, cancelled once it has the slots: the rest is left to the job."""
+    async with db.begin() as session:
+        where = await place(session)
+        slot = await where.slot(session, 0, capacity=2)
+        first, second = await settled(session, where, 2)
+    stays = await book(first.wife_actor, slot.id)
+    real, cancelling = closures._cancel_slots, []
+
+    async def while_it_closes(*of: Any) -> int:
+        row = await book(second.wife_actor, slot.id)
+        slots = await real(*of)
+        cancelling.append(asyncio.ensure_future(outcomes(cancel(second.wife_actor, row.id))))
+        await asyncio.wait(cancelling, timeout=0.25)
+        return slots
+
+    monkeypatch.setattr(closures, "_cancel_slots", while_it_closes)
+    assert await outcomes(close(where.hospital)) == ["done"]
+    assert await cancelling[0] == ["done"]
+    async with db.begin() as session:
+        closure = (await session.scalars(select(Closure))).one()
+        assert closure.status is ClosureStatus.CLOSING
+        row = await session.get_one(Appointment, stays.id)
+        assert row.status is S.CANCELLED
+    await closures.work(closure.id)
+    async with db.begin() as session:
+        report = await closures.report(session, where.hospital.actor, id=closure.id)
+    assert (report["status"], report["affected"], report["remaining"]) == (ClosureStatus.DONE, 1, 0)
     await check_places()
 
 

@@ -5,7 +5,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import func, select, update
+from sqlalchemy import func, select, text, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app import clock
@@ -291,3 +291,10 @@ async def test_who_waited_there_already_moves_to_the_front(session: AsyncSession
     [entry] = await entries.mine(session, family.wife_actor, before=None, limit=5)
     assert entry["priority"] == 0
     assert entry["to_on"] > clock.today() + timedelta(days=80)
+
+
+async def test_a_connection_that_was_used_for_long_puts_people_in_line_too(session: AsyncSession) -> None:
+    """PostgreSQL plans a statement that it has seen often for any values."""
+    where, *_ = await a_morning(session, 1)
+    await session.execute(text("SET LOCAL plan_cache_mode = force_generic_plan"))
+    assert (await close(session, where))["waiting"] == 1

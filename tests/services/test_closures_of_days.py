@@ -1,4 +1,4 @@
-"""Closures of many days, and of events of which one may have booked several."""
+"""Closures of many days, of events of which one may have booked several, and of dates of a course."""
 
 import uuid
 from datetime import timedelta
@@ -14,7 +14,7 @@ from app.models.appointments import Appointment, AppointmentStatus, SlotEvent
 from app.models.closures import ClosureMove
 from app.models.waitlist import WaitlistEntry
 from app.services import eligibility
-from app.services.appointments import bookings, closures, offers, slots
+from app.services.appointments import bookings, closures, courses, offers, slots
 from app.services.appointments.closures import NewClosure
 from app.services.idempotency import Key
 from app.services.schedules import publishing
@@ -123,3 +123,20 @@ async def test_what_the_night_adds_to_a_schedule_leaves_out_what_is_closed(
     made = {slot.starts_at.astimezone(clock.SHANGHAI).date() for slot in await schedules.slots(session, row)}
     expected = {today + timedelta(days=n) for n in range(1, 20)} - {shut}
     assert made - {today} == expected
+
+
+async def test_the_dates_of_a_course_stay_in_order(session: AsyncSession) -> None:
+    treatment = await appointments.service(session, "reproductive_health_treatment")
+    treatment.sessions = 2
+    where = Place(await appointments.clinic(session), treatment)
+    dates = [await where.slot(session, hour, capacity=2) for hour in (0, 30)]
+    between, _after = await where.slot(session, 20), await where.slot(session, 50, capacity=2)
+    families = [await appointments.couple(session) for _ in range(2)]
+    new = courses.NewCourse(slot_ids=[slot.id for slot in dates])
+    for one in families:
+        await courses.book(session, one.wife_actor, key=Key(new_id(), b"course"), new=new)
+    await session.commit()
+    report = await close(session, where, until=2)
+    assert (report["affected"], report["offered"], report["without"]) == (2, 1, 1)
+    [offer] = await held(between.id)
+    assert (offer.person_id, offer.session) == (families[0].wife.id, 1)

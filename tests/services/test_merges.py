@@ -34,7 +34,7 @@ from app.models.moves import Move, MoveSide, MoveStatus
 from app.models.results import DiagnosticReport
 from app.services import audit, eligibility, identity
 from app.services.documents import Document
-from app.services.duplicates import merging, merging_households, references, undoing
+from app.services.duplicates import merging, merging_households, obstacles, references, undoing
 from app.services.duplicates.obstacles import MergeBlocked
 from app.services.duplicates.undoing import MergeBuiltUpon
 from app.services.households import belonging, family_types, history
@@ -370,7 +370,9 @@ async def test_two_bound_accounts_are_settled_first_and_one_moves(session: Async
     assert await identity.own_id(session, actors[1]) == pair.kept.id
 
 
-async def an_appointment(session: AsyncSession, person: Person, status: AppointmentStatus) -> Appointment:
+async def an_appointment(
+    session: AsyncSession, person: Person, status: AppointmentStatus, cycle: str = "2026"
+) -> Appointment:
     """Of one person alone, this year."""
     service, hospital = await given.service(session, given.FERTILITY), await given.clinic(session)
     place = await given.slot(session, place=hospital.clinic, service=service)
@@ -379,13 +381,48 @@ async def an_appointment(session: AsyncSession, person: Person, status: Appointm
     await session.flush()
     row = Appointment(
         id=new_id(), slot_id=place.id, clinic_id=place.clinic_id, service_id=service.id, subject_id=person.id,
-        person_id=person.id, account_id=account.id, region_code=TOWN, cycle="2026",
+        person_id=person.id, account_id=account.id, region_code=TOWN, cycle=cycle,
         code=uuid.uuid4().hex[:10], starts_at=place.starts_at, ends_at=place.ends_at, status=status,
         created_at=clock.now(),
     )  # fmt: skip
     session.add(row)
     await session.flush()
     return row
+
+
+async def test_who_would_be_in_two_places_is_settled_first_and_by_name(session: AsyncSession) -> None:
+    pair = await a_pair(session)
+    one = await an_appointment(session, pair.kept, AppointmentStatus.BOOKED)
+    other = await an_appointment(session, pair.lost, AppointmentStatus.BOOKED, cycle="2025")
+    await an_appointment(session, pair.lost, AppointmentStatus.CANCELLED, cycle="2024")
+    assert one.starts_at < other.starts_at < one.ends_at
+    assert await blocked(session, pair) == {"overlap"}
+    with pytest.raises(MergeBlocked) as refused:
+        async with session.begin_nested():
+            await pair.merge(session)
+    assert refused.value.extensions["appointments"] == sorted([str(one.id), str(other.id)])
+    await session.execute(
+        update(Appointment).where(Appointment.id == other.id).values(
+            starts_at=one.ends_at, ends_at=one.ends_at + timedelta(hours=1)
+        )
+    )  # fmt: skip
+    await pair.merge(session)
+    assert await ids(session, Appointment.person_id) == {pair.kept.id}
+
+
+async def test_the_database_lets_no_merge_put_somebody_in_two_places(
+    session: AsyncSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An appointment is moved to that time just after the look."""
+    pair = await a_pair(session)
+    for person, cycle in ((pair.kept, "2026"), (pair.lost, "2025")):
+        await an_appointment(session, person, AppointmentStatus.BOOKED, cycle=cycle)
+
+    async def nothing_seen(*_: Any) -> list[uuid.UUID]:
+        return []
+
+    monkeypatch.setattr(obstacles, "overlapping", nothing_seen)
+    assert await blocked(session, pair) == {"overlap"}
 
 
 async def test_the_same_service_twice_in_a_cycle_is_settled_first(session: AsyncSession) -> None:

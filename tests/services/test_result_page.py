@@ -65,3 +65,16 @@ async def test_until_it_is_released_the_page_says_only_that(session: AsyncSessio
     assert "报告尚未发布" in text
     assert "初步结果" not in text
     assert "128" not in text
+
+
+async def test_a_page_says_that_the_report_was_changed_or_taken_back(session: AsyncSession) -> None:
+    attended = await given.attended(session)
+    posted = body(attended)
+    report_id = (await post(session, attended, posted)).report_id
+    said = []
+    for version, status in ((1, "final"), (2, "corrected"), (3, "entered_in_error")):
+        if version > 1:
+            await post(session, attended, posted | {"version": version, "status": status})
+        text = await page.page(session, attended.wife, report_id=report_id)
+        said.append([words for words in ("请以本版为准", "医院已撤回本报告", "尚未发布") if words in text])
+    assert said == [[], ["请以本版为准"], ["医院已撤回本报告"]]

@@ -33,6 +33,7 @@ from app.services.appointments import (
     bookings,
     calendar_file,
     catalogue,
+    offers,
     reading,
     rescheduling,
     slots,
@@ -250,12 +251,14 @@ async def cancel_appointment(db: Db, actor: Book, id: uuid.UUID, body: CancelApp
     responses=problems(
         NotFound, WrongState, bookings.SlotFull, bookings.NotEnoughPlaces, bookings.SlotNotOpenYet, bookings.SlotClosed,
         bookings.TooLateToChange, bookings.OverlappingAppointment, bookings.AlreadyBooked, rescheduling.OutOfOrder,
+        offers.OfferOver, consents.ConsentRequired, identity.NotBound,
     ),
 )  # fmt: skip
 async def reschedule_appointment(
     db: Db, actor: Book, id: uuid.UUID, body: MoveAppointment
 ) -> AppointmentView:
-    """The same appointment with the same code at another slot of the service. Where that is full, it stays."""
+    """The same appointment with the same code at another slot of the service. Where that is full, it stays. A place
+    that is only held is accepted by it: booked at the other time, while the one offered goes to the next in line."""
     moved = await rescheduling.reschedule(db, actor, id=id, slot_id=body.slot_id)
     return AppointmentView.model_validate(moved)
 

@@ -9,7 +9,7 @@ from app.api.citizen.appointments import AppointmentView, Book, CancelAppointmen
 from app.api.deps import Db, IdempotencyKey
 from app.errors import NotFound, WrongState, problems
 from app.services import consents, eligibility, identity
-from app.services.appointments import bookings, courses
+from app.services.appointments import bookings, courses, rescheduling
 from app.services.idempotency import IdempotencyKeyReused, IdempotencyKeyTaken
 
 router = APIRouter(tags=["预约 appointments"])
@@ -32,6 +32,24 @@ async def book_course(
     """All dates of a treatment, or none. The Idempotency-Key becomes the id of the course."""
     rows = await courses.book(db, actor, key=key, new=body)
     return [AppointmentView.model_validate(row) for row in rows]
+
+
+@router.post(
+    "/courses/{id}/dates",
+    status_code=201,
+    summary="补约疗程的一次 Book a cancelled date of a course anew",
+    responses=problems(
+        NotFound, WrongState, courses.CourseOver, rescheduling.OutOfOrder, bookings.SlotFull, bookings.SlotNotOpenYet,
+        bookings.SlotClosed, bookings.AlreadyBooked, bookings.OverlappingAppointment, bookings.TooManyNoShows,
+        identity.NotBound, eligibility.NotEligible, consents.ConsentRequired, IdempotencyKeyReused,
+        IdempotencyKeyTaken,
+    ),
+)  # fmt: skip
+async def book_course_date(
+    db: Db, actor: Book, key: IdempotencyKey, id: uuid.UUID, body: courses.NewDate
+) -> AppointmentView:
+    """Between its neighbours, at the same clinic, while another date of the course is kept."""
+    return AppointmentView.model_validate(await courses.book_again(db, actor, key=key, id=id, new=body))
 
 
 @router.post(

@@ -181,10 +181,9 @@ CHANGES = (NotFound, StaleVersion, rotations.RotationEnded, regions.RegionOutsid
 
 
 @router.put(
-    "/rotations/{id}/capacities",
-    summary="调整接诊能力 Change what clinics take",
+    "/rotations/{id}/capacities", summary="调整接诊能力 Change what clinics take",
     responses=problems(*CHANGES, Invalid),
-)
+)  # fmt: skip
 async def restate_capacities(db: Db, actor: Manage, id: uuid.UUID, body: NewCapacities) -> RotationDetail:
     """Plans again: whoever was invited stays; of the others only those move whom their clinic no longer takes."""
     stated = await rotations.restate(db, actor, id=id, version=body.version, stated=body.capacities)
@@ -214,10 +213,9 @@ async def end_rotation(db: Db, actor: Manage, id: uuid.UUID, body: Versioned) ->
 
 
 @router.post(
-    "/rotations/{id}/invitations",
-    summary="邀请到某月 Invite up to a month",
+    "/rotations/{id}/invitations", summary="邀请到某月 Invite up to a month",
     responses=problems(*CHANGES, Invalid, rotations.NotPublished, rotations.StillPlanning),
-)
+)  # fmt: skip
 async def invite_month(db: Db, actor: Manage, id: uuid.UUID, body: Invite) -> RotationDetail:
     """Those with an account are told once; the others are on their village's list (`by_hand`)."""
     stated = await rotations.invite(db, actor, id=id, version=body.version, month=body.month)
@@ -225,10 +223,9 @@ async def invite_month(db: Db, actor: Manage, id: uuid.UUID, body: Invite) -> Ro
 
 
 @router.get(
-    "/rotations/{id}/preview",
-    summary="计划预览 Who comes when",
+    "/rotations/{id}/preview", summary="计划预览 Who comes when",
     responses=problems(NotFound, Invalid, regions.RegionOutsideOwn),
-)
+)  # fmt: skip
 async def preview_rotation(
     db: Db, actor: Read, id: uuid.UUID, region_code: Annotated[RegionCode | None, Query()] = None
 ) -> rotations.Preview:
@@ -237,10 +234,9 @@ async def preview_rotation(
 
 
 @router.get(
-    "/rotations/{id}/coverage",
-    summary="覆盖情况 Coverage",
+    "/rotations/{id}/coverage", summary="覆盖情况 Coverage",
     responses=problems(NotFound, Invalid, regions.RegionOutsideOwn),
-)
+)  # fmt: skip
 async def rotation_coverage(
     db: Db, actor: Count, id: uuid.UUID, region_code: Annotated[RegionCode | None, Query()] = None
 ) -> rotations.Coverage:
@@ -295,10 +291,9 @@ async def rotation_turn(db: Db, actor: Read, id: uuid.UUID, purpose: Purpose) ->
 
 
 @router.post(
-    "/rotation-turns/{id}/answers",
-    summary="登记邀请和答复 Invited by hand, and what was answered",
+    "/rotation-turns/{id}/answers", summary="登记邀请和答复 Invited by hand, and what was answered",
     responses=problems(NotFound, StaleVersion, Invalid, WrongState),
-)
+)  # fmt: skip
 async def answer_turn(db: Db, actor: Answer, id: uuid.UUID, body: TurnAnswer) -> TurnView:
     """Invited and how; declined and why; not reached; or checked elsewhere, which counts."""
     turn = await turns.answer(db, actor, id=id, version=body.version, answered=body.answered)

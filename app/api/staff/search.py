@@ -170,11 +170,9 @@ class ExportView(View):
 
 
 @router.post(
-    "/search/people",
-    summary="查询人员 Search people",
-    response_model=Listing[PersonFound],
+    "/search/people", summary="查询人员 Search people", response_model=Listing[PersonFound],
     responses=problems(RegionOutsideOwn),
-)
+)  # fmt: skip
 async def search_people(db: Db, actor: Search, page: Paging, body: PeopleCriteria) -> dict[str, Any]:
     """Of the own region. By name where one is sought, else by village; masked. A look by document or phone goes into
     the file of whose it is."""
@@ -190,11 +188,9 @@ async def count_people(db: Db, actor: Count, body: PeopleCriteria) -> Counted:
 
 
 @router.post(
-    "/search/households",
-    summary="查询家庭 Search households",
-    response_model=Listing[HouseholdFound],
+    "/search/households", summary="查询家庭 Search households", response_model=Listing[HouseholdFound],
     responses=problems(RegionOutsideOwn),
-)
+)  # fmt: skip
 async def search_households(db: Db, actor: Search, page: Paging, body: HouseholdCriteria) -> dict[str, Any]:
     """Of the own region, by village and status; the head's name is masked."""
     after = page.after(str, HouseholdStatus, uuid.UUID)
@@ -218,32 +214,27 @@ async def list_filters(db: Db, actor: Search, page: Paging) -> dict[str, Any]:
 
 
 @router.post(
-    "/saved-filters",
-    status_code=201,
-    summary="保存常用查询 Save a filter",
+    "/saved-filters", status_code=201, summary="保存常用查询 Save a filter",
     responses=problems(RegionOutsideOwn, filters.FilterNameTaken, filters.TooManyFilters),
-)
+)  # fmt: skip
 async def save_filter(db: Db, actor: Search, key: IdempotencyKey, body: SaveFilter) -> FilterView:
     row = await filters.save(db, actor, key=key, name=body.name, criteria=body.criteria)
     return FilterView.model_validate(row)
 
 
 @router.put(
-    "/saved-filters/{id}",
-    summary="修改常用查询 Change a filter",
+    "/saved-filters/{id}", summary="修改常用查询 Change a filter",
     responses=problems(NotFound, RegionOutsideOwn, StaleVersion, filters.FilterNameTaken),
-)
+)  # fmt: skip
 async def change_filter(db: Db, actor: Search, id: uuid.UUID, body: ChangeFilter) -> FilterView:
     row = await filters.change(db, actor, id=id, version=body.version, name=body.name, criteria=body.criteria)
     return FilterView.model_validate(row)
 
 
 @router.delete(
-    "/saved-filters/{id}",
-    status_code=204,
-    summary="删除常用查询 Delete a filter",
+    "/saved-filters/{id}", status_code=204, summary="删除常用查询 Delete a filter",
     responses=problems(NotFound),
-)
+)  # fmt: skip
 async def delete_filter(db: Db, actor: Search, id: uuid.UUID) -> None:
     await filters.delete(db, actor, id=id)
 

@@ -107,9 +107,9 @@ async def close(db: AsyncSession, actor: Actor, *, key: Key, new: NewClosure) ->
         await db.flush()  # what is moved refers to it
         await audit.record(db, actor, "close", "closure", key.id)
         if affected <= AT_ONCE:
-            while await _move(db, closure):
+            while await redistribution.move(db, closure, _cancelled_slots(closure), slots_held=True):
                 pass
-        else:
+        if not await _end(db, closure):
             await queue.enqueue(db, JOB, {"closure_id": str(key.id)}, once=f"{JOB}:{key.id}")
     return await report(db, actor, id=key.id)
 
@@ -173,21 +173,23 @@ def _cancelled_slots(closure: Closure) -> Any:
     )
 
 
-async def _move(db: AsyncSession, closure: Closure) -> int:
-    """The next batch; after the last the closure is done."""
-    moved = await redistribution.move(db, closure, _cancelled_slots(closure))
-    if moved == 0:
-        closure.status, closure.done_at = ClosureStatus.DONE, clock.now()
-    return moved
+async def _end(db: AsyncSession, closure: Closure) -> bool:
+    """Done, once nobody has a place there any more."""
+    if await db.scalar(redistribution.open_in(_cancelled_slots(closure)).limit(1)) is not None:
+        return False
+    closure.status, closure.done_at = ClosureStatus.DONE, clock.now()
+    return True
 
 
 async def work(closure_id: uuid.UUID) -> None:
     """Batch by batch, each in a transaction of its own: what was moved stays moved if the worker dies."""
-    moved = 1
-    while moved:
+    going = True
+    while going:
         async with begin() as db:
             closure = await db.get_one(Closure, closure_id, with_for_update=True)
-            moved = await _move(db, closure) if closure.status is ClosureStatus.CLOSING else 0
+            if going := closure.status is ClosureStatus.CLOSING:
+                await redistribution.move(db, closure, _cancelled_slots(closure))
+                going = not await _end(db, closure)
 
 
 async def resume(db: AsyncSession) -> int:

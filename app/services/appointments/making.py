@@ -27,6 +27,8 @@ STANDING = (
     AppointmentStatus.HELD, AppointmentStatus.BOOKED, AppointmentStatus.ARRIVED, AppointmentStatus.FULFILLED,
     AppointmentStatus.NO_SHOW,
 )  # fmt: skip
+#: Slots are no secret: what a resident may book, a worker books for one, also at a clinic in the county town.
+KNOWN = Slot.status != SlotStatus.DRAFT
 
 
 @dataclass(frozen=True, slots=True)

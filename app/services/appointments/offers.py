@@ -13,6 +13,7 @@ from app.access import Actor, fetch, visible
 from app.db import begin
 from app.errors import Conflict, WrongState
 from app.models.appointments import Appointment, AppointmentStatus, Clinic, HealthcareService, Origin
+from app.models.identity import Role
 from app.models.messages import NoticeKind
 from app.services import consents, identity
 from app.services.appointments import bookings, places, waitlist
@@ -55,12 +56,18 @@ async def accept(db: AsyncSession, actor: Actor, *, id: uuid.UUID) -> Appointmen
     row = await fetch(db, actor, Appointment, id, lock=True)
     if row.status is S.BOOKED and row.origin in OFFERED:
         return row
+    await require_acceptable(db, actor, row)
+    return await bookings.step(db, actor, appointment=row, to=S.BOOKED)
+
+
+async def require_acceptable(db: AsyncSession, actor: Actor, row: Appointment) -> None:
+    """Its time is not over, and those examined still agree to the notices."""
     _require_open(row)
     service = await db.get_one(HealthcareService, row.service_id)
     if service.sensitive:
         people = [person for person in (row.person_id, row.spouse_id) if person is not None]
-        await consents.require(db, people, own=await identity.own_id(db, actor))
-    return await bookings.step(db, actor, appointment=row, to=S.BOOKED)
+        own = await identity.own_id(db, actor) if actor.role is Role.RESIDENT else None
+        await consents.require(db, people, own=own)
 
 
 async def decline(db: AsyncSession, actor: Actor, *, id: uuid.UUID) -> Appointment:

@@ -3,16 +3,15 @@
 import uuid
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, Select, case, func, or_, select, update
+from sqlalchemy import Row, Select, func, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app import clock
-from app.access import Actor, within
+from app.access import Actor
 from app.db import new_id
 from app.errors import Unavailable
 from app.models.appointments import (
@@ -23,14 +22,12 @@ from app.models.appointments import (
     HealthcareService,
     Origin,
     Slot,
-    SlotStatus,
 )
 from app.models.closures import Closure, ClosureMove
 from app.models.messages import NoticeKind
-from app.models.partners import Organization
 from app.models.waitlist import WaitlistEntry, WaitlistStatus
 from app.services import audit
-from app.services.appointments import holding, line, places, waitlist
+from app.services.appointments import holding, line, nearby, places, waitlist
 from app.services.appointments.holding import Hold
 from app.services.messages import Notice, tell_many
 
@@ -38,18 +35,8 @@ CLERK = Actor.system("closures")
 BATCH = 500
 #: Who did not ask for another time has longer to answer.
 LEAST_HOLD = timedelta(hours=72)
-#: How far ahead another time is looked for, and how long one waits for it.
-HORIZON = timedelta(days=90)
 DAY = timedelta(days=1)
 OPEN = (AppointmentStatus.HELD, AppointmentStatus.BOOKED)
-
-
-@dataclass(slots=True)
-class Seat:
-    """A slot with free places. Those of the clinic come before those of its hospital, and these before the county's."""
-
-    slot: Row[Any]
-    free: int
 
 
 def open_in(slots: Any) -> Select[Any]:
@@ -57,10 +44,12 @@ def open_in(slots: Any) -> Select[Any]:
     return select(Appointment.id).where(Appointment.slot_id.in_(slots), Appointment.status.in_(OPEN))
 
 
-async def move(db: AsyncSession, closure: Closure, slots: Any) -> int:
-    """The next of those in these cancelled slots, in the order in which they had booked; says how many."""
+async def move(db: AsyncSession, closure: Closure, slots: Any, *, slots_held: bool = False) -> int:
+    """The next of those in these cancelled slots, in the order in which they had booked; says how many. Who holds the
+    slots waits for nobody: whoever is about to cancel has the appointment, and waits for the slot."""
     query = select(Appointment).where(Appointment.id.in_(open_in(slots)), Appointment.status.in_(OPEN))
-    query = query.order_by(Appointment.created_at, Appointment.id).limit(BATCH).with_for_update()
+    query = query.order_by(Appointment.created_at, Appointment.id).limit(BATCH)
+    query = query.with_for_update(skip_locked=slots_held)
     rows = list(await db.scalars(query.execution_options(populate_existing=True)))
     if not rows:
         return 0
@@ -118,17 +107,16 @@ async def _offer(
     if not rows:
         return {}
     first = min(row.starts_at for row in rows)
-    seats = await _seats(db, clinic, service, first, sum(row.places for row in rows))
-    engaged = await _engagements(db, rows, first)
+    seats = await nearby.find(db, clinic, service, first, sum(row.places for row in rows))
+    engaged = await nearby.engagements(db, rows, first)
     holds = {}
     for row in rows:
-        seat = _nearest(row, seats, engaged)
+        seat = nearby.nearest(row, seats, engaged)
         if seat is None:
             continue
         seat.free -= row.places
         holds[row.id] = _hold(service, row, seat.slot)
-        for person in (row.person_id, row.spouse_id):
-            engaged[person].append((seat.slot.starts_at, seat.slot.ends_at))
+        engaged.add(row, seat.slot)
         seats = [one for one in seats if one.free > 0]
     made = {one.id for one in await holding.hold(db, CLERK, list(holds.values()))}
     holds = {id: one for id, one in holds.items() if one.id in made}
@@ -157,75 +145,11 @@ def _hold(service: HealthcareService, row: Appointment, slot: Row[Any]) -> Hold:
     )  # fmt: skip
 
 
-Engagements = dict[uuid.UUID | None, list[tuple[datetime, datetime]]]
-
-
-def _nearest(row: Appointment, seats: Sequence[Seat], engaged: Engagements) -> Seat | None:
-    """Never before the time that one had chosen."""
-    times = engaged[row.person_id] + (engaged[row.spouse_id] if row.spouse_id else [])
-    for seat in seats:
-        slot = seat.slot
-        if seat.free < row.places or slot.starts_at < row.starts_at:
-            continue
-        if not any(start < slot.ends_at and end > slot.starts_at for start, end in times):
-            return seat
-    return None
-
-
-async def _seats(
-    db: AsyncSession, clinic: Clinic, service: HealthcareService, first: datetime, needed: int
-) -> list[Seat]:
-    """As many as may be needed, twice over: some do not suit everybody. They stay locked."""
-    now = clock.now()
-    since = max(first, now + holding.BEFORE_START + holding.SHORTEST + timedelta(minutes=1))
-    tier = case(
-        (Slot.clinic_id == clinic.id, 0), (Clinic.organization_id == clinic.organization_id, 1), else_=2
-    )
-    order = (tier, Slot.starts_at, Slot.id)
-    running = func.sum(Slot.capacity - Slot.booked).over(order_by=order, rows=(None, -1))
-    free = (
-        select(Slot.id, running.label("before"), func.row_number().over(order_by=order).label("number"))
-        .join(Clinic, Clinic.id == Slot.clinic_id)
-        .join(Organization, Organization.id == Clinic.organization_id)
-        .where(Slot.service_id == service.id, Slot.starts_at >= since, Slot.starts_at < since + HORIZON)
-        # Also before their release: who waits for that has booked nothing yet.
-        .where(Slot.status == SlotStatus.OPEN, Slot.booked < Slot.capacity)
-        .where(_near(clinic), Organization.disabled_at.is_(None))
-        .subquery()
-    )
-    enough = func.coalesce(free.c.before, 0) < 2 * needed
-    found = await db.execute(select(free.c.id, free.c.number).where(enough))
-    numbers: dict[uuid.UUID, int] = {row.id: row.number for row in found}
-    held = select(*Slot.__table__.columns).where(Slot.id.in_(numbers), Slot.status == SlotStatus.OPEN)
-    slots = (await db.execute(held.order_by(Slot.id).with_for_update())).all()
-    seats = [Seat(slot, slot.capacity - slot.booked) for slot in slots if slot.booked < slot.capacity]
-    return sorted(seats, key=lambda seat: numbers[seat.slot.id])
-
-
-def _near(clinic: Clinic) -> ColumnElement[bool]:
-    county = clinic.region_code[:6].ljust(12, "0")
-    return or_(Clinic.organization_id == clinic.organization_id, within(Clinic.region_code, county))
-
-
-async def _engagements(db: AsyncSession, rows: Sequence[Appointment], first: datetime) -> Engagements:
-    """Where these people are to be from then on."""
-    people = sorted({id for row in rows for id in (row.person_id, row.spouse_id) if id is not None})
-    theirs = or_(Appointment.person_id.in_(people), Appointment.spouse_id.in_(people))
-    query = select(
-        Appointment.person_id, Appointment.spouse_id, Appointment.starts_at, Appointment.ends_at
-    ).where(theirs, Appointment.status.in_(line.THERE), Appointment.ends_at > first)
-    engaged: Engagements = defaultdict(list)
-    for person, spouse, start, end in await db.execute(query):
-        engaged[person].append((start, end))
-        if spouse is not None:
-            engaged[spouse].append((start, end))
-    return engaged
-
-
 async def _to_the_front(db: AsyncSession, rows: Sequence[Appointment]) -> dict[uuid.UUID, uuid.UUID]:
     """Who finds no other time is the next to be called, in the order in which they had booked: appointment → entry.
     The date of a course is chosen with its others: there is no line for it."""
     now, today = clock.now(), clock.today()
+    last = today + nearby.HORIZON
     single = [row for row in rows if row.course_id is None]
     for clinic_id, service_id in sorted({(row.clinic_id, row.service_id) for row in single}):
         await line.hold(db, clinic_id, service_id)
@@ -237,7 +161,7 @@ async def _to_the_front(db: AsyncSession, rows: Sequence[Appointment]) -> dict[u
         {
             "id": new_id(), "priority": 0, "clinic_id": row.clinic_id, "service_id": row.service_id,
             "subject_id": row.subject_id, "person_id": row.person_id, "spouse_id": row.spouse_id,
-            "account_id": row.account_id, "region_code": row.region_code, "from_on": today, "to_on": today + HORIZON,
+            "account_id": row.account_id, "region_code": row.region_code, "from_on": today, "to_on": last,
             "places": row.places, "status": WaitlistStatus.WAITING, "created_at": now, "changed_at": now,
         }
         for row in firsts.values()
@@ -245,7 +169,8 @@ async def _to_the_front(db: AsyncSession, rows: Sequence[Appointment]) -> dict[u
     if not values:
         return {}
     joined = insert(WaitlistEntry).values(values)
-    live = WaitlistEntry.status.in_([WaitlistStatus.WAITING, WaitlistStatus.OFFERED])
+    # Written out: with parameters a plan for any values, which PostgreSQL makes after a while, does not find the index.
+    live = text("status IN ('waiting', 'offered')")
     first = joined.on_conflict_do_update(
         index_elements=["subject_id", "service_id", "clinic_id"], index_where=live,
         set_={"priority": 0, "from_on": today, "to_on": joined.excluded.to_on, "changed_at": now},

@@ -9,12 +9,13 @@ from sqlalchemy.orm import aliased
 
 from app import clock
 from app.access import Actor, fetch
-from app.errors import Invalid, Unavailable, WrongState
+from app.errors import Invalid, Unavailable, WrongState, to_problem
 from app.models.appointments import Appointment, AppointmentStatus, HealthcareService, Qualification
 from app.models.consents import Consent
 from app.models.duplicates import Merge, Suspicion, SuspicionStatus
 from app.models.households import Couple, Household, HouseholdStatus, Membership, Person, Relation
 from app.services import audit, idempotency
+from app.services.appointments.bookings import OverlappingAppointment
 from app.services.duplicates import obstacles, waiting
 from app.services.duplicates.changes import Changes, dump, put, table
 from app.services.duplicates.obstacles import MergeBlocked
@@ -41,8 +42,9 @@ async def people(
     if await idempotency.claim(db, actor, key):
         homes, kept, lost = await _hold(db, actor, kept_id, lost_id)
         found = await obstacles.of_people(db, kept, lost) + await obstacles.of_moves(db, homes)
-        if found:
-            raise MergeBlocked(*found)
+        twice = await obstacles.overlapping(db, kept, lost)
+        if found or twice:
+            raise MergeBlocked(*found, appointments=twice)
         changes: Changes = []
         await _leave(db, changes, kept, lost, homes)
         await _end_marriage(db, changes, kept, lost)
@@ -211,8 +213,9 @@ async def references(
                 same = [own.c[column] == place.c[column] for column in columns]
                 condition &= ~exists().where(own.c[name] == kept_id, *same).correlate(place)
             await put(db, changes, place, condition, **{name: kept_id})
-    except IntegrityError as error:  # one open request of a kind
-        raise MergeBlocked("open_requests") from error
+    except IntegrityError as error:  # an appointment was moved just now; or one open request of a kind
+        moved_now = isinstance(to_problem(error), OverlappingAppointment)
+        raise MergeBlocked("overlap" if moved_now else "open_requests") from error
 
 
 async def _move_subject(

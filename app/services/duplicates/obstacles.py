@@ -1,15 +1,19 @@
 """What has to be settled before two people or households can be one."""
 
 import uuid
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from typing import Any
 
-from sqlalchemy import func, select
+from sqlalchemy import and_, func, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import aliased
 
 from app.errors import Conflict
+from app.models.appointments import Appointment
 from app.models.households import Household, Membership, Person, Relation
 from app.models.identity import ResidentAccount
 from app.models.moves import Move, MoveStatus
+from app.services.appointments.line import THERE
 
 OBSTACLES: dict[str, tuple[str, str]] = {
     "sex": ("两人性别不同，请先更正", "Of different sexes: correct one first"),
@@ -40,6 +44,10 @@ OBSTACLES: dict[str, tuple[str, str]] = {
         "两人同一周期内预约了同一服务，请先取消其中一个",
         "Both have the same service booked in one cycle: cancel one",
     ),
+    "overlap": (
+        "两人在同一时间各有预约（见 appointments），请先取消或改约其中一个",
+        "Both have an appointment at the same time (see appointments): cancel or move one",
+    ),
     "open_requests": (
         "两人（户）有同类的未办结申请，请先办结",
         "Both have an open request of one kind: decide one first",
@@ -55,17 +63,17 @@ GENERATIONS = {Relation.HEAD: 0, Relation.SPOUSE: 0, Relation.CHILD: -1, Relatio
 
 
 class MergeBlocked(Conflict):
-    """Says what to settle first, by code."""
+    """Says what to settle first, by code; of times that overlap, which appointments they are of."""
 
     zh, en = "合并前须先处理有冲突的登记", "Something has to be settled before the merge"
     do_zh, do_en = "请按 settle 中列出的事项逐一处理后再合并", "Settle what is listed in settle, then merge"
 
-    def __init__(self, *codes: str) -> None:
+    def __init__(self, *codes: str, appointments: Sequence[uuid.UUID] = ()) -> None:
+        listed = [*codes, *(["overlap"] if appointments else [])] or ["accounts"]
+        named: dict[str, Any] = {"appointments": [str(id) for id in appointments]} if appointments else {}
         super().__init__(
-            settle=[
-                {"code": code, "zh": OBSTACLES[code][0], "en": OBSTACLES[code][1]}
-                for code in codes or ("accounts",)
-            ]
+            settle=[{"code": code, "zh": OBSTACLES[code][0], "en": OBSTACLES[code][1]} for code in listed],
+            **named,
         )
 
 
@@ -86,6 +94,19 @@ async def of_people(db: AsyncSession, kept: Person, lost: Person) -> list[str]:
     if (await db.scalar(bound) or 0) > 1:
         found.append("accounts")
     return found
+
+
+async def overlapping(db: AsyncSession, kept: Person, lost: Person) -> list[uuid.UUID]:
+    """Their appointments at one time, own or joint: one person would be in two places."""
+    own, other = aliased(Appointment), aliased(Appointment)
+    meets = and_(own.starts_at < other.ends_at, own.ends_at > other.starts_at, own.id != other.id)
+    query = (
+        select(own.id, other.id)
+        .join(other, meets)
+        .where(or_(own.person_id == kept.id, own.spouse_id == kept.id), own.status.in_(THERE))
+        .where(or_(other.person_id == lost.id, other.spouse_id == lost.id), other.status.in_(THERE))
+    )
+    return sorted({id for pair in await db.execute(query) for id in pair})
 
 
 def _alike(kept: Person, lost: Person) -> bool:

@@ -13,11 +13,11 @@ from app.crypto import mask_name
 from app.models.appointments import AppliesTo
 from app.models.households import Person, Sex
 from app.models.identity import Role
-from app.models.results import DiagnosticReport, Interpretation
+from app.models.results import DiagnosticReport, Interpretation, ReportStatus
 from app.services.results.lines import ResultLine
 from app.services.results.ranges import InterpretedBy
 from app.services.results.reading import Sheet, sheet
-from app.services.results.versions import RELEASED
+from app.services.results.versions import RELEASED, TAKEN_BACK
 from app.settings import settings
 
 _STYLE = (
@@ -33,7 +33,12 @@ _MEANS = {
     Interpretation.HIGH: ("偏高 ↑", "High"),
     Interpretation.ABNORMAL: ("异常", "Abnormal"),
 }
+_CHANGED = ("医院已更正或补充本报告，请以本版为准。", "Changed by the hospital: this version counts.")
 _PENDING = ("报告尚未发布。", "The report is not released yet.")
+_TAKEN_BACK = (
+    "医院已撤回本报告，请向出具报告的医院咨询。",
+    "The hospital has taken this report back; please ask the hospital.",
+)
 _UNASSESSED = (
     "本报告未作风险评估，请向出具报告的医院咨询。",
     "Nothing was assessed; please ask the hospital.",
@@ -74,8 +79,9 @@ def _html(one: Sheet, names: dict[AppliesTo, str]) -> Iterator[str]:
     )
     issued = one.issued_at.astimezone(clock.SHANGHAI).date().isoformat()
     yield f"</p><p>{_both('报告日期', 'Issued')}：{issued}；{_both('版本', 'Version')}：{one.version}</p>"
-    unsaid = _UNASSESSED if one.status in RELEASED else _PENDING
-    words = (one.wording_zh, one.wording_en) if one.wording else unsaid
+    if one.status in RELEASED - {ReportStatus.FINAL}:
+        yield f"<p>{_both(*_CHANGED)}</p>"
+    words = (one.wording_zh, one.wording_en) if one.wording else _unsaid(one.status)
     yield f'<p class="w">{_both(*words)}</p>'
     yield from _risk(one)
     for role in (AppliesTo.WIFE, AppliesTo.HUSBAND):
@@ -84,6 +90,12 @@ def _html(one: Sheet, names: dict[AppliesTo, str]) -> Iterator[str]:
         said = escape(one.conclusion).replace("\n", "<br>")
         yield f"<h2>{_both('医院结论', 'Conclusion of the hospital')}</h2><p>{said}</p>"
     yield "</body></html>"
+
+
+def _unsaid(status: ReportStatus) -> tuple[str, str]:
+    if status in TAKEN_BACK:
+        return _TAKEN_BACK
+    return _UNASSESSED if status in RELEASED else _PENDING
 
 
 def _risk(one: Sheet) -> Iterator[str]:
