@@ -5,6 +5,7 @@ import time
 import uuid
 from collections import Counter, defaultdict
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import Any
@@ -24,9 +25,8 @@ from app.models.rules import RuleVersion
 from app.services import identity
 from tests.factories import appointments
 
-PLACES = 20
-COUPLES = 400  # of a hundred both book, of another hundred one taps twice: 500 residents
 PATIENCE_SECONDS = 60
+AT_ONCE = 400  # more than three servers let in and keep in line
 REFUSALS = {"slot-full", "already-booked"}
 
 
@@ -60,11 +60,9 @@ class Answer:
         return "booked" if self.status == 201 else str(self.body.get("type", "")).rpartition(":")[2]
 
 
-async def prepare(
-    session: AsyncSession, *, capacities: Sequence[int] = (PLACES,), couples: int = COUPLES
-) -> Rush:
+async def prepare(session: AsyncSession, *, capacities: Sequence[int], couples: int) -> Rush:
     """Everybody is bound, qualified and has agreed to the notices: what remains is the last place. As many want a
-    place in a slot as it is large."""
+    place in a slot as it is large. Of every fourth couple both tap, of the next the wife taps twice."""
     service = await appointments.service(session)
     rule = await session.scalar(select(RuleVersion.id).filter_by(code=service.rule_code))
     assert rule is not None
@@ -132,10 +130,6 @@ def _taps(place: int, slot_id: uuid.UUID, wife: uuid.UUID, husband: uuid.UUID) -
     return [first, first] if place % 4 == 1 else [first]
 
 
-async def at_once(_: int) -> None:
-    """Nobody waits for anybody."""
-
-
 class Crowd:
     """Their phones. Each repeats the very same request, under the same key and with the ticket that it was given, while
     the service is away or has no room; where nobody answers it tries the next server."""
@@ -149,19 +143,26 @@ class Crowd:
     def booked(self) -> set[uuid.UUID]:
         return {key for key, heard in self.answers.items() if heard[0].kind == "booked"}
 
-    async def book(self, rush: Rush, turn: Callable[[int], Awaitable[None]] = at_once) -> None:
+    async def book(self, rush: Rush, turn: Callable[[int], Awaitable[None]]) -> None:
         """Each taps when it is its turn."""
+        async with AsyncExitStack() as stack:
+            # One connection a phone: a shared pool would spend its time on looking for one.
+            free: asyncio.Queue[httpx.AsyncClient] = asyncio.Queue()
+            for _ in range(min(AT_ONCE, len(rush.taps))):
+                http = httpx.AsyncClient(timeout=30, trust_env=False, verify=False)
+                free.put_nowait(await stack.enter_async_context(http))
+            await asyncio.gather(*(self._tap(free, turn, *tap) for tap in enumerate(rush.taps)))
 
-        async def phone(place: int, tap: Tap) -> None:
-            await turn(place)
-            # One client a phone: a shared pool would spend its time on looking for a connection.
-            async with httpx.AsyncClient(timeout=30, trust_env=False, verify=False) as http:
-                answer = await self._insist(http, place, tap)
-            self.answers[tap.key].append(answer)
-            if answer.kind == "booked":
-                self.told.release()
-
-        await asyncio.gather(*(phone(place, tap) for place, tap in enumerate(rush.taps)))
+    async def _tap(
+        self, free: "asyncio.Queue[httpx.AsyncClient]", turn: Callable[[int], Awaitable[None]], place: int, tap: Tap
+    ) -> None:  # fmt: skip
+        await turn(place)
+        http = await free.get()
+        answer = await self._insist(http, place, tap)
+        free.put_nowait(http)
+        self.answers[tap.key].append(answer)
+        if answer.kind == "booked":
+            self.told.release()
 
     async def _insist(self, http: httpx.AsyncClient, place: int, tap: Tap) -> Answer:
         headers = {"Authorization": f"Bearer {tap.token}", "Idempotency-Key": str(tap.key)}
@@ -181,7 +182,7 @@ class Crowd:
         raise TimeoutError("the service did not come back")
 
 
-def check_answers(crowd: Crowd, places: int = PLACES) -> None:
+def check_answers(crowd: Crowd, places: int) -> None:
     """Every answer is a place or a known problem, and a double tap has one answer."""
     for key, heard in crowd.answers.items():
         assert all(answer.body == heard[0].body for answer in heard if answer.status == 201)
