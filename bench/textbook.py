@@ -17,6 +17,7 @@ from sqlalchemy import select
 
 from app import clock, crypto, db, errors, logs, tokens
 from app.access import Actor
+from app.api import NO_TELEMETRY
 from app.api.citizen.appointments import (
     AppointmentDetail,
     AppointmentView,
@@ -160,7 +161,7 @@ async def lifespan(_: FastAPI) -> AsyncIterator[None]:
 def asgi() -> FastAPI:
     logs.configure()
     crypto.use(crypto.SettingsKeys(settings()))
-    app = FastAPI(lifespan=lifespan, openapi_url=None)
+    app = FastAPI(lifespan=lifespan, openapi_url=None, telemetry=NO_TELEMETRY)
     errors.install(app)
     app.add_api_route("/citizen/v1/appointments", book_appointment, methods=["POST"], status_code=201)
     app.add_api_route("/citizen/v1/appointments", my_appointments, response_model=Listing[AppointmentDetail])

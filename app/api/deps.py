@@ -102,7 +102,7 @@ async def _key(
         uuid.UUID | None, Header(alias="Idempotency-Key", description="UUID; becomes the row's id")
     ] = None,
 ) -> Key:
-    seen = hashlib.sha256(f"{request.method} {request.url.path}\n".encode())
+    seen = hashlib.sha256(f"{request.method} {request.scope['path']}\n".encode())
     seen.update(await request.body())
     return Key(idempotency_key or db.new_id(), seen.digest())
 
@@ -184,7 +184,7 @@ partner_may = _may(_partner)
 
 # Why a worker opens somebody's file; recorded, and shown to that person.
 PURPOSES = (
-    "verification", "registry_upkeep", "appointment", "follow_up", "complaint", "rights_request", "audit"
+    "verification", "registry_upkeep", "appointment", "follow_up", "payment", "complaint", "rights_request", "audit"
 )  # fmt: skip
 Purpose = Annotated[
     str, Header(alias="Purpose", pattern=f"^({'|'.join(PURPOSES)})$", description="Why the file is opened")

@@ -19,6 +19,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 LARGEST = 32
 # One under way at a time makes the largest groups. Of one that waits for a lock the others do not wait for long.
 SLOW_SECONDS, GROUPS = 0.1, 4
+# A group that follows another so soon is of a rush: it takes along whoever is at the door.
+RUSH_SECONDS, TURNS = 0.05, 3
 ALONE = "alone"
 COLUMNS = {
     "ids": Uuid, "accounts": Uuid, "fingerprints": LargeBinary, "slots": Uuid, "places": BigInteger, "codes": Text,
@@ -43,10 +45,8 @@ class Tap:
     request: str
     now: datetime
     row: Any = None
-    #: A group to lead, or None: somebody has asked for this one.
-    turn: "asyncio.Future[list[Tap] | None]" = field(
-        default_factory=lambda: asyncio.get_running_loop().create_future()
-    )
+    #: Whether to lead the next group; if not, somebody has asked for this one.
+    turn: "asyncio.Future[bool] | None" = None
 
 
 @dataclass(slots=True)
@@ -58,29 +58,52 @@ class Line:
     since: float = 0.0
 
     def may_go(self) -> bool:
-        slow = asyncio.get_running_loop().time() - self.since > SLOW_SECONDS
-        return self.groups == 0 or (slow and self.groups < GROUPS)
+        return self.groups == 0 or (self.age() > SLOW_SECONDS and self.groups < GROUPS)
 
-    def open(self, group: list[Tap]) -> list[Tap]:
-        """A group that goes now: with whoever waits."""
-        while self.waiting and len(group) < LARGEST:
-            tap = self.waiting.popleft()
-            if not tap.turn.done():  # else gone meanwhile
-                group.append(tap)
-        if group:
-            self.groups += 1
-            self.since = asyncio.get_running_loop().time()
+    def age(self) -> float:
+        return asyncio.get_running_loop().time() - self.since
+
+    def wait(self, tap: Tap) -> "asyncio.Future[bool]":
+        tap.turn = asyncio.get_running_loop().create_future()
+        self.waiting.append(tap)
+        return tap.turn
+
+    async def gather(self, leader: Tap) -> list[Tap]:
+        """With whoever waits; in a rush, with whoever comes in the same breath too."""
+        rush = self.age() < RUSH_SECONDS
+        self.since = asyncio.get_running_loop().time()
+        if rush:
+            await self._breath()
+        group = [leader]
+        while len(group) < LARGEST and (tap := self._next()):
+            group.append(tap)
         return group
+
+    async def _breath(self) -> None:
+        """As long as others come with every few turns of the loop: those who are at the door already."""
+        here = -1
+        while here < len(self.waiting) < LARGEST - 1:
+            here = len(self.waiting)
+            for _ in range(TURNS):
+                await asyncio.sleep(0)
+
+    def _next(self) -> Tap | None:
+        while self.waiting:
+            tap = self.waiting.popleft()
+            if tap.turn and not tap.turn.done():  # else gone meanwhile
+                return tap
+        return None
 
     def close(self, group: list[Tap], rows: list[Any]) -> None:
         """A group has come back, or could not go: the first of those who wait leads the next."""
         for tap, row in zip(group, rows, strict=True):
             tap.row = row
-            if not tap.turn.done():
-                tap.turn.set_result(None)
+            if tap.turn and not tap.turn.done():
+                tap.turn.set_result(False)
         self.groups -= 1
-        if following := self.open([]):
-            following[0].turn.set_result(following)
+        if (following := self._next()) and following.turn:
+            self.groups += 1
+            following.turn.set_result(True)
 
 
 _lines: WeakKeyDictionary[asyncio.AbstractEventLoop, Line] = WeakKeyDictionary()
@@ -90,36 +113,36 @@ async def book(db: AsyncSession, tap: Tap) -> Any:
     """The outcome of one. `db` is in autocommit, and idle until it is this one's turn."""
     line = _lines.setdefault(asyncio.get_running_loop(), Line())
     if line.may_go():
-        await _lead(db, line, line.open([tap]))
-    else:
-        line.waiting.append(tap)
-        group = await _turn(line, tap)
-        if group:
-            await _lead(db, line, group)
+        line.groups += 1
+        await _lead(db, line, tap)
+    elif await _turn(line, line.wait(tap)):
+        await _lead(db, line, tap)
     if tap.row is None or tap.row.outcome == ALONE:
         [tap.row] = await _ask(db, [tap])
     return tap.row
 
 
-async def _turn(line: Line, tap: Tap) -> list[Tap] | None:
+async def _turn(line: Line, turn: "asyncio.Future[bool]") -> bool:
     try:
-        return await tap.turn
-    except asyncio.CancelledError:  # between being called and coming: the others go alone
-        if tap.turn.done() and not tap.turn.cancelled() and (group := tap.turn.result()):
-            line.close(group, [None] * len(group))
+        return await turn
+    except asyncio.CancelledError:  # between being called and coming: the next leads
+        if turn.done() and not turn.cancelled() and turn.result():
+            line.close([], [])
         raise
 
 
-async def _lead(db: AsyncSession, line: Line, group: list[Tap]) -> None:
-    rows: list[Any] = [None] * len(group)
+async def _lead(db: AsyncSession, line: Line, tap: Tap) -> None:
+    group: list[Tap] = []
+    rows: list[Any] = []
     try:
+        group = await line.gather(tap)
         rows = await _ask(db, group)
     except DBAPIError:
         if len(group) == 1:
             raise
         await db.rollback()  # gives the connection back, which may be lost
     finally:
-        line.close(group, rows)
+        line.close(group, rows or [None] * len(group))
 
 
 async def _ask(db: AsyncSession, group: list[Tap]) -> list[Any]:
