@@ -17,8 +17,10 @@ install: $(BIN)/.installed ## the environment in .venv, from the lock file
 demo: install ## everything on 127.0.0.1:8000 with demo data; Ctrl-C stops it
 	@exec $(BIN)/nuanxin demo
 
+# The servers that tests start find the application compiled. The files that take longest come first (tests/conftest).
+test: export PYTHONDONTWRITEBYTECODE =
 test: check ## lint, types, contracts and every test
-	$(BIN)/pytest -n 2 --dist loadfile
+	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 check: install ## lint, format check, types, import contracts
 	$(BIN)/ruff check .
@@ -38,6 +40,7 @@ migration: install ## make migration m="why": a new migration from the models
 
 bench: install ## the performance goals, as ratios
 	$(BIN)/python -m bench.booking
+	$(BIN)/python -m bench.ledger
 	$(BIN)/python -m bench.registry_import
 	$(BIN)/python -m bench.registry_reads
 

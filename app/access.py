@@ -23,15 +23,28 @@ from app.models.certificates import AttendanceCertificate
 from app.models.closures import Closure
 from app.models.consents import Consent
 from app.models.corrections import Correction
+from app.models.disbursements import ApprovalLimit, BankFile, Disbursement
+from app.models.donations import (
+    Donation,
+    DonationFile,
+    GoodsDelivery,
+    OrganizationDonor,
+    Pledge,
+    ReceiptRequest,
+)
 from app.models.duplicates import Merge, Suspicion
 from app.models.follow_ups import FollowUp
+from app.models.funds import BudgetLine, Campaign, CampaignStatus, Fund
 from app.models.households import PENDING, Household, HouseholdStatus, Membership, Person
 from app.models.identity import CITIZEN_DOOR, STAFF_DOOR, STAFF_ROLES, ResidentAccount, Role, SignIn
 from app.models.imports import ImportBatch
+from app.models.ledger import LedgerAccount, LedgerPeriod, Transfer
 from app.models.life_events import LifeEvent
 from app.models.messages import InboxMessage
 from app.models.moves import Move
 from app.models.partners import Organization
+from app.models.payments import PaymentOrder, Refund
+from app.models.reconciliation import BillFile, ReconciliationDifference
 from app.models.regions import RegionSuccession
 from app.models.results import DiagnosticReport
 from app.models.rights import Erasure
@@ -98,6 +111,21 @@ class Permission(StrEnum):
     SETTLEMENT_DECIDE = "settlement_decide"  # of the association: accept, or return
     PRICE_SET = "price_set"
     HOSPITAL_FILE = "hospital_file"  # a hospital's lists of attendance and results as a file
+    FUND_READ = "fund_read"  # funds, campaigns, budgets and how they stand
+    FUND_MANAGE = "fund_manage"
+    DONATION_GIVE = "donation_give"
+    DONATION_READ = "donation_read"
+    DONATION_RECORD = "donation_record"  # bank, cash, platforms, goods, organisations, pledges, receipts
+    REFUND_APPROVE = "refund_approve"
+    DISBURSEMENT_READ = "disbursement_read"
+    DISBURSEMENT_SUBMIT = "disbursement_submit"
+    DISBURSEMENT_APPROVE = "disbursement_approve"  # up to the limit of the role
+    DISBURSEMENT_PAY = "disbursement_pay"
+    APPROVAL_LIMIT_SET = "approval_limit_set"
+    LEDGER_READ = "ledger_read"
+    LEDGER_CLOSE = "ledger_close"
+    RECONCILE = "reconcile"  # bills, differences
+    WRITE_OFF_APPROVE = "write_off_approve"
     STAFF_MANAGE = "staff_manage"
     PARTNER_MANAGE = "partner_manage"
     AUDIT_READ = "audit_read"
@@ -118,7 +146,8 @@ _CASEWORK = _READS | {
 # Of a town or above: what touches many at once, or a second pair of eyes.
 _OFFICE = _CASEWORK | {
     P.REGISTRY_IMPORT, P.CORRECTION_APPROVE, P.PERSON_MERGE, P.STATION_MANAGE, P.ROSTER_MANAGE,
-    P.APPOINTMENT_OVERRIDE, P.ROTATION_MANAGE,
+    P.APPOINTMENT_OVERRIDE, P.ROTATION_MANAGE, P.FUND_READ, P.DISBURSEMENT_READ, P.DISBURSEMENT_SUBMIT,
+    P.DISBURSEMENT_APPROVE,
 }  # fmt: skip
 
 GRANTS: dict[Role, frozenset[Permission]] = {
@@ -127,7 +156,7 @@ GRANTS: dict[Role, frozenset[Permission]] = {
         Role.RESIDENT: {
             P.OWN_ACCOUNT, P.HOUSEHOLD_REGISTER, P.HOUSEHOLD_READ, P.SLOT_READ, P.APPOINTMENT_BOOK,
             P.APPOINTMENT_READ, P.REPORT_READ, P.FOLLOW_UP_READ, P.SUPPLY_READ, P.CORRECTION_REQUEST, P.SURVEY_ANSWER,
-            P.ROTATION_READ, P.ROTATION_ANSWER,
+            P.ROTATION_READ, P.ROTATION_ANSWER, P.DONATION_GIVE,
         },
         Role.VILLAGE_WORKER: _CASEWORK,
         Role.TOWNSHIP_OFFICER: _OFFICE,
@@ -135,10 +164,18 @@ GRANTS: dict[Role, frozenset[Permission]] = {
             P.APPOINTMENT_ANNUL,
             P.PERSON_UNMASK_MANY, P.ERASURE_DECIDE, P.SURVEY_PUBLISH, P.SLOT_PUBLISH, P.CLINIC_OPEN,
             P.CALENDAR_EDIT, P.CATALOGUE_MANAGE, P.PARTNER_MANAGE, P.SETTLEMENT_READ, P.SETTLEMENT_DECIDE, P.PRICE_SET,
-            P.HOSPITAL_FILE,
+            P.HOSPITAL_FILE, P.FUND_MANAGE, P.DONATION_READ, P.REFUND_APPROVE, P.LEDGER_READ, P.WRITE_OFF_APPROVE,
         },
-        Role.SUPERVISOR: _READS | {P.SETTLEMENT_READ},
-        Role.AUDITOR: {P.OWN_ACCOUNT, P.AUDIT_READ},
+        # Who handles the money neither decides about it nor reads people's files.
+        Role.ACCOUNTANT: {
+            P.OWN_ACCOUNT, P.FUND_READ, P.DONATION_READ, P.DONATION_RECORD, P.DISBURSEMENT_READ, P.DISBURSEMENT_PAY,
+            P.LEDGER_READ, P.LEDGER_CLOSE, P.RECONCILE,
+        },
+        Role.SUPERVISOR: _READS | {
+            P.SETTLEMENT_READ, P.FUND_READ, P.DISBURSEMENT_READ, P.DISBURSEMENT_APPROVE, P.APPROVAL_LIMIT_SET,
+            P.LEDGER_READ,
+        },
+        Role.AUDITOR: {P.OWN_ACCOUNT, P.AUDIT_READ, P.FUND_READ, P.DISBURSEMENT_READ, P.LEDGER_READ},
         # Separate duties (GB/T 22239-2019 8.1.4.2): who runs the system does not read people's files.
         Role.SYSTEM_ADMINISTRATOR: {P.OWN_ACCOUNT, P.STAFF_MANAGE, P.PARTNER_MANAGE, P.REGION_MANAGE},
         Role.PARTNER: {
@@ -307,6 +344,26 @@ def _bound_since(actor: Actor, asked_at: Any) -> ColumnElement[bool]:
     return exists().where(
         account.id == actor.account_id, account.person_id.is_not(None), account.bound_at <= asked_at
     )
+
+
+def _fund_seen(actor: Actor) -> ColumnElement[bool]:
+    """The funds of the own region and, as those are what one spends from, of the regions above."""
+    above = Fund.region_code.in_(_at_or_above(actor.region_code))
+    return or_(within(Fund.region_code, actor.region_code), above)
+
+
+def _of_fund(fund_id: Any) -> Scope:
+    return lambda actor: fund_id.in_(select(Fund.id).where(_fund_seen(actor)))
+
+
+def _own_gift(donation_id: Any, actor: Actor) -> ColumnElement[bool]:
+    gift = aliased(Donation)
+    return exists().where(gift.id == donation_id, gift.account_id == actor.account_id)
+
+
+def _gift_of_fund(donation_id: Any, actor: Actor) -> ColumnElement[bool]:
+    gift = aliased(Donation)
+    return exists().where(gift.id == donation_id, _of_fund(gift.fund_id)(actor))
 
 
 SCOPE: dict[type[Base], Scope] = {
@@ -479,6 +536,42 @@ SCOPE: dict[type[Base], Scope] = {
         ),
     ),
     ImportBatch: _rule(worker=_region(ImportBatch.region_code)),
+    Fund: _rule(resident=lambda _: true(), worker=_fund_seen),
+    Campaign: _rule(
+        resident=lambda _: Campaign.status != CampaignStatus.DRAFT, worker=_of_fund(Campaign.fund_id)
+    ),
+    BudgetLine: _rule(worker=_of_fund(BudgetLine.fund_id)),
+    Donation: _rule(
+        resident=lambda a: Donation.account_id == a.account_id, worker=_of_fund(Donation.fund_id)
+    ),
+    DonationFile: _rule(worker=_of_fund(DonationFile.fund_id)),
+    OrganizationDonor: _rule(worker=_region(OrganizationDonor.region_code)),
+    GoodsDelivery: _rule(worker=lambda a: _gift_of_fund(GoodsDelivery.donation_id, a)),
+    Pledge: _rule(resident=lambda a: Pledge.account_id == a.account_id, worker=_of_fund(Pledge.fund_id)),
+    ReceiptRequest: _rule(
+        resident=lambda a: _own_gift(ReceiptRequest.donation_id, a),
+        worker=lambda a: _gift_of_fund(ReceiptRequest.donation_id, a),
+    ),
+    PaymentOrder: _rule(
+        resident=lambda a: PaymentOrder.account_id == a.account_id,
+        worker=lambda a: _gift_of_fund(PaymentOrder.id, a),
+    ),
+    Refund: _rule(
+        resident=lambda a: _own_gift(Refund.order_id, a), worker=lambda a: _gift_of_fund(Refund.order_id, a)
+    ),
+    Disbursement: _rule(worker=_region(Disbursement.region_code)),
+    BankFile: _rule(worker=_region(BankFile.region_code)),
+    # Those above bind whoever has no own.
+    ApprovalLimit: _rule(
+        worker=lambda a: or_(
+            within(ApprovalLimit.region_code, a.region_code),
+            ApprovalLimit.region_code.in_(_at_or_above(a.region_code)),
+        )
+    ),
+    # One merchant number, one set of books.
+    **{model: _rule(worker=lambda _: true()) for model in (BillFile, ReconciliationDifference)},
+    # Nobody's name is in them: what was posted is public.
+    **{model: _rule(worker=lambda _: true()) for model in (LedgerAccount, Transfer, LedgerPeriod)},
     Organization: _rule(
         worker=_region(Organization.region_code),
         partner=lambda a: Organization.id == a.id,

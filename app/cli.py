@@ -7,6 +7,8 @@ import signal
 import warnings
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from dataclasses import asdict
+from datetime import datetime
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
@@ -27,9 +29,13 @@ from app import api, crypto, db, demo, embedded, errors, jobs, logs, schema
 from app import doctor as checks
 from app import journey as story
 from app.access import Actor
+from app.integrations.wechat_pay import BillNotReady, WechatPayRefused
 from app.models.identity import STAFF_ROLES, Role
 from app.models.partners import Algorithm
-from app.services import imports, partners, reference_data, regions, staff
+from app.services import disbursements, imports, partners, reference_data, regions, staff
+from app.services.reconciliation import matching
+from app.services.reconciliation import report as clearing
+from app.services.reconciliation.report import ClearingReport
 from app.settings import complaints, settings
 
 # The embedded server's folder library warns about desktop sessions.
@@ -53,15 +59,21 @@ def database_url() -> str:
     return settings().database_url or embedded.url(settings())
 
 
+def owner_url() -> str:
+    """Whoever owns the tables: migrates, and fills in what the association's services begin with."""
+    config = settings()
+    return config.migration_database_url or config.database_url or embedded.owner_url(config)
+
+
 Result = TypeVar("Result")
 
 
-def in_transaction(action: Callable[[AsyncSession], Awaitable[Result]]) -> Result:
+def in_transaction(action: Callable[[AsyncSession], Awaitable[Result]], url: str = "") -> Result:
     """Run one service call in one transaction on a connection of its own."""
 
     async def run() -> Result:
         crypto.use(crypto.SettingsKeys(settings()))
-        engine = db.connect(settings(), database_url())
+        engine = db.connect(settings(), url or database_url())
         try:
             async with db.begin() as session:
                 return await action(session)
@@ -75,12 +87,14 @@ def in_transaction(action: Callable[[AsyncSession], Awaitable[Result]]) -> Resul
 def run_demo(port: Port = 8000) -> None:
     """Start everything on this machine: database, schema, demo data, the four doors, the job worker."""
     os.environ.setdefault("NUANXIN_WECHAT_BASE_URL", f"http://127.0.0.1:{port}/sandbox/wechat")
+    os.environ.setdefault("NUANXIN_WECHAT_PAY_BASE_URL", f"http://127.0.0.1:{port}/sandbox/wechat_pay")
+    os.environ.setdefault("NUANXIN_PUBLIC_URL", f"http://127.0.0.1:{port}")
     if settings().environment != "development":
         raise typer.BadParameter("the demo runs in development only")
     with console.status("Starting PostgreSQL …"):
         url = database_url()
     with console.status("Migrating …"):
-        schema.upgrade(url)
+        schema.upgrade(owner_url())
     with console.status("Loading regions, services, notices, rules, demo data …"):
         in_transaction(reference_data.load)
         in_transaction(demo.seed)
@@ -169,9 +183,15 @@ def worker() -> None:
 def migrate() -> None:
     """Bring the schema up to date and load the reference data that is missing."""
     with console.status("Migrating …"):
-        schema.upgrade(database_url())
+        granted = schema.upgrade(owner_url(), settings().database_url or "")
     with console.status("Loading regions, services, notices, rules …"):
-        in_transaction(reference_data.load)
+        in_transaction(reference_data.load, owner_url())
+    if not granted:
+        console.print(
+            f"There is no role {schema.ROLE}, which servers and workers should connect as: let somebody who may run\n"
+            f"  {schema.CREATE_ROLE}\nand then run `nuanxin migrate` again (docs/operating.md, “Roles”).",
+            highlight=False,
+        )
     console.print(f"The schema is at {schema.head()}.")
 
 
@@ -190,6 +210,34 @@ def doctor() -> None:
         raise typer.Exit(1)
 
 
+@cli.command()
+def reconcile(day: Annotated[datetime, typer.Argument(formats=["%Y-%m-%d"], help="2026-11-20")]) -> None:
+    """Fetch WeChat Pay's bills of a day, if they are not there, match them with the books, and say what is left."""
+
+    async def run() -> ClearingReport:
+        crypto.use(crypto.SettingsKeys(settings()))
+        engine = db.connect(settings(), database_url())
+        try:
+            with console.status("对账 Reconciling …") as status:
+                await matching.reconcile(day.date(), status.update)
+            async with db.begin() as session:
+                actor = Actor.system("cli")
+                return await clearing.report(session, actor, first=day.date(), last=day.date())
+        finally:
+            await engine.dispose()
+
+    in_transaction(schema.require_head)
+    try:
+        told = asyncio.run(run())
+    except (BillNotReady, WechatPayRefused, errors.Problem) as error:
+        console.print(f"[red]✗[/] {escape(getattr(error, 'en', None) or str(error) or 'not ready yet')}")
+        for wrong in getattr(error, "errors", None) or []:
+            console.print(f"  {wrong['pointer']}: {wrong['zh']} {wrong['en']}", highlight=False, markup=False)
+        raise typer.Exit(1) from error
+    for field, value in asdict(told).items():
+        console.print(f"{field:<20} {value}", highlight=False)
+
+
 @staff_cli.command("create")
 def staff_create(username: str, name: str, role: Role, region_code: str) -> None:
     """Create a worker's account and print its first password, once. At the first sign-in the worker enrols
@@ -201,6 +249,17 @@ def staff_create(username: str, name: str, role: Role, region_code: str) -> None
         )
     )
     console.print(f"{username}: first password [bold]{password}[/]", highlight=False)
+
+
+@staff_cli.command("approval-limit")
+def approval_limit(
+    region_code: str, role: Role, yuan: Annotated[int, typer.Argument(min=1, max=100_000_000)]
+) -> None:
+    """Up to how many yuan a role may approve at once, in a region and those below it that have no limit of their own.
+    Supervisors set those of others in the system; their own is set here."""
+    new = disbursements.NewLimit.model_construct(region_code=region_code, role=role, limit_fen=yuan * 100)
+    in_transaction(lambda session: disbursements.set_limit(session, Actor.system("cli"), new=new))
+    console.print(f"{region_code} {role}: {yuan} CNY", highlight=False)
 
 
 @partner_cli.command("create")

@@ -1,5 +1,6 @@
 """The engine, the declarative base, and the two ways to talk to PostgreSQL: a transaction, a statement."""
 
+import asyncio
 import secrets
 import time
 import uuid
@@ -8,8 +9,9 @@ from contextlib import asynccontextmanager
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
+from weakref import WeakKeyDictionary
 
-from sqlalchemy import BigInteger, DateTime, Enum, LargeBinary, MetaData, Text, Uuid
+from sqlalchemy import URL, BigInteger, DateTime, Enum, LargeBinary, MetaData, Text, Uuid, event
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
 from sqlalchemy.orm import DeclarativeBase
@@ -19,6 +21,7 @@ from app.settings import Settings
 __all__ = [
     "AsyncSession",
     "Base",
+    "aside",
     "begin",
     "bind",
     "connect",
@@ -32,6 +35,9 @@ __all__ = [
 sessions = async_sessionmaker(expire_on_commit=False)
 #: Autocommit: every statement is its own transaction and one round trip, for the hot paths.
 statements = async_sessionmaker(expire_on_commit=False)
+#: Beside each pool one connection for what must be kept while a transaction that is refused still holds its locks:
+#: who waits for it holds a connection of the pool, so from there it might never come.
+_beside: WeakKeyDictionary[Any, AsyncEngine] = WeakKeyDictionary()
 
 
 class Base(DeclarativeBase):
@@ -78,9 +84,15 @@ def driver(url: str) -> str:
 
 def connect(settings: Settings, url: str) -> AsyncEngine:
     """Open the process's pool. Parameters are hidden from errors: they are people's data."""
-    engine = create_async_engine(
-        driver(url),
-        pool_size=settings.database_pool,
+    engine = _pool(driver(url), settings.database_pool)
+    bind(engine)
+    return engine
+
+
+def _pool(url: str | URL, size: int) -> AsyncEngine:
+    return create_async_engine(
+        url,
+        pool_size=size,
         max_overflow=0,
         pool_timeout=5,
         hide_parameters=True,
@@ -89,19 +101,28 @@ def connect(settings: Settings, url: str) -> AsyncEngine:
             "server_settings": {"application_name": "nuanxin", "jit": "off", **LIMITS},
         },
     )
-    bind(engine)
-    return engine
 
 
 def bind(engine: AsyncEngine) -> None:
     sessions.configure(bind=engine)
     statements.configure(bind=engine.execution_options(isolation_level="AUTOCOMMIT"))
+    if engine not in _beside:
+        small = _beside[engine] = _pool(engine.url, 1)
+        event.listen(engine.sync_engine, "engine_disposed", lambda _: small.sync_engine.dispose())
 
 
 @asynccontextmanager
 async def begin() -> AsyncIterator[AsyncSession]:
     """One transaction: for jobs, commands, and what must survive the refusal of a request."""
     async with sessions.begin() as db:
+        yield db
+
+
+@asynccontextmanager
+async def aside() -> AsyncIterator[AsyncSession]:
+    """A transaction beside an open one, which is about to be refused and holds its locks until this one has ended."""
+    bound = sessions.kw["bind"]
+    async with sessions(bind=_beside.get(bound, bound)) as db, db.begin():
         yield db
 
 
@@ -113,10 +134,15 @@ async def get_db() -> AsyncIterator[AsyncSession]:
 
 async def get_statement_db() -> AsyncIterator[AsyncSession]:
     """For a request that is one statement. Committing costs nothing in autocommit, and a service may do so
-    midway to give its connection back."""
-    async with statements() as db:
+    midway to give its connection back. Who has asked for nothing has nothing to give back."""
+    db = statements()
+    try:
         yield db
-        await db.commit()
+        if db.in_transaction():
+            await db.commit()
+    finally:
+        if db.in_transaction():
+            await asyncio.shield(db.close())
 
 
 def new_id() -> uuid.UUID:

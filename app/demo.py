@@ -1,4 +1,4 @@
-"""What `nuanxin demo` starts with: one worker of each role, a hospital that signs, two weeks of slots.
+"""What `nuanxin demo` starts with: one worker of each role, a hospital that signs, two weeks of slots, a care fund.
 Everything here is known to everybody and exists in development only."""
 
 import uuid
@@ -9,11 +9,17 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app import clock, tokens
+from app.access import Actor
 from app.models.appointments import Clinic, HealthcareService, Slot, SlotStatus
+from app.models.funds import BudgetLine, CampaignMode, Fund
 from app.models.identity import STAFF_ROLES, Role
 from app.models.partners import Algorithm, Organization, PartnerKey
 from app.models.regions import Region
 from app.models.staff import StaffAccount
+from app.services.donations import recording
+from app.services.funds import budgets, campaigns, funds
+from app.services.idempotency import Key
+from app.settings import settings
 
 TOWN = "640104001000"
 COUNTY = "640104000000"
@@ -30,6 +36,7 @@ REGIONS = {
     Role.VILLAGE_WORKER: TOWN,
     Role.TOWNSHIP_OFFICER: TOWN,
     Role.COUNTY_ADMINISTRATOR: COUNTY,
+    Role.ACCOUNTANT: PREFECTURE,
     Role.SUPERVISOR: PREFECTURE,
     Role.AUDITOR: PREFECTURE,
     Role.SYSTEM_ADMINISTRATOR: PREFECTURE,
@@ -41,15 +48,23 @@ def demo_id(name: str) -> uuid.UUID:
 
 
 HOSPITAL, CLINIC, PARTNER_KEY = demo_id("hospital"), demo_id("clinic"), demo_id("partner key")
+FUND, CAMPAIGN = demo_id("care fund"), demo_id("campaign")
+ADMINISTRATOR = Actor(Role.COUNTY_ADMINISTRATOR, id=demo_id(Role.COUNTY_ADMINISTRATOR), region_code=COUNTY)
+ACCOUNTANT = Actor(Role.ACCOUNTANT, id=demo_id(Role.ACCOUNTANT), region_code=PREFECTURE)
+LINES = (
+    ("urgent_help", "紧急救助", "Urgent help", 20_000_00),
+    ("festival_visits", "节日慰问", "Visits at festivals", 10_000_00),
+)
 
 
 async def seed(db: AsyncSession) -> None:
     """Idempotent: what exists is left as it is; slots are topped up to two weeks."""
-    if not await db.scalar(select(StaffAccount.id).where(StaffAccount.id == demo_id("auditor"))):
-        await _staff(db)
+    await _staff(db)
+    if not await db.scalar(select(Organization.id).where(Organization.id == HOSPITAL)):
         await _hospital(db)
     await _villages(db)
     await _slots(db)
+    await _care_fund(db)
 
 
 async def _villages(db: AsyncSession) -> None:
@@ -64,8 +79,11 @@ async def _villages(db: AsyncSession) -> None:
 
 
 async def _staff(db: AsyncSession) -> None:
-    hashed = tokens.hash_password(PASSWORD)
-    for role in STAFF_ROLES:
+    ids = {demo_id(role): role for role in STAFF_ROLES}
+    there = set(await db.scalars(select(StaffAccount.id).where(StaffAccount.id.in_(ids))))
+    missing = [role for id, role in ids.items() if id not in there]
+    hashed = tokens.hash_password(PASSWORD) if missing else ""
+    for role in missing:
         account = StaffAccount(
             id=demo_id(role), username=role.value, name="演示账号", role=role, region_code=REGIONS[role],
             password_hash=hashed, totp_enrolled_at=clock.now(), created_at=clock.now(),
@@ -107,3 +125,61 @@ async def _slots(db: AsyncSession) -> None:
                     "opens_at": clock.now(), "status": SlotStatus.OPEN, "created_at": clock.now(),
                 })  # fmt: skip
     await db.execute(insert(Slot).on_conflict_do_nothing(), rows)
+
+
+def _key(name: str) -> Key:
+    return Key(demo_id(name), name.encode())
+
+
+async def _care_fund(db: AsyncSession) -> None:
+    """Through the services, as the people who may do it. Each year has its budget."""
+    if await db.scalar(select(Fund.id).where(Fund.id == FUND)) is None:
+        await _funds(db)
+        await _campaign(db)
+        await _gifts(db)
+    await _budget(db)
+
+
+async def _funds(db: AsyncSession) -> None:
+    for name, code, zh, en, restricted in (
+        ("care fund", "DEMOCARE", "生育关怀基金（演示）", "Care fund (demo)", True),
+        ("general fund", "DEMOGEN", "协会公益资金（演示）", "General fund (demo)", False),
+    ):
+        new = funds.NewFund(
+            code=code, region_code=COUNTY, zh=zh, en=en, restricted=restricted, purpose_zh="帮扶计划生育特殊困难家庭",
+            purpose_en="Help for families in special hardship",
+        )  # fmt: skip
+        await funds.open_fund(db, ADMINISTRATOR, key=_key(name), new=new)
+
+
+async def _campaign(db: AsyncSession) -> None:
+    today = clock.today()
+    new = campaigns.NewCampaign(
+        fund_id=FUND, zh="暖心·好孕（演示）", en="A warm start (demo)", story_zh="为困难家庭的孕产妇提供营养包和陪护。",
+        story_en="Food and company for expecting mothers in hardship.", mode=CampaignMode.TARGETED,
+        in_app_payment=settings().in_app_payment,
+        goal_fen=100_000_00, starts_on=today, ends_on=today + timedelta(days=365),
+    )  # fmt: skip
+    row = await campaigns.draft(db, ADMINISTRATOR, key=_key("campaign"), new=new)
+    await campaigns.open_campaign(db, ADMINISTRATOR, id=row.id, version=row.version)
+
+
+async def _gifts(db: AsyncSession) -> None:
+    """What came to the bank and in cash; through WeChat Pay people give at their phones (`nuanxin journey`)."""
+    given = {"fund_id": str(FUND), "campaign_id": str(CAMPAIGN), "donated_on": clock.today().isoformat()}
+    for name, more in (
+        ("gift by bank", {"channel": "bank", "amount_fen": 5_000_00, "source": "DEMO-0001", "donor_name": "王建国",
+                          "shown_as": "initial"}),
+        ("gift in cash", {"channel": "cash", "amount_fen": 200_00}),
+    ):  # fmt: skip
+        new = recording.NewDonation.model_validate(given | more)
+        await recording.record(db, ACCOUNTANT, key=_key(name), new=new)
+
+
+async def _budget(db: AsyncSession) -> None:
+    year = clock.today().year
+    query = select(BudgetLine.id).where(BudgetLine.fund_id == FUND, BudgetLine.year == year)
+    if await db.scalar(query) is None:
+        for code, zh, en, amount in LINES:
+            new = budgets.NewBudgetLine(year=year, code=code, zh=zh, en=en, amount_fen=amount)
+            await budgets.add(db, ADMINISTRATOR, key=_key(f"{code} {year}"), fund_id=FUND, new=new)

@@ -11,9 +11,12 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app import clock, crypto, db, embedded, schema
+from app.access import Actor
 from app.models.households import Household, HouseholdStatus, Membership, Person, Relation
+from app.models.ledger import LedgerAccount
 from app.models.partners import PartnerKey
 from app.models.staff import StaffAccount
+from app.services.reconciliation import report as clearing
 from app.settings import Settings, complaints, settings
 
 OLDEST_POSTGRES = 160000
@@ -87,9 +90,29 @@ async def _database(session: AsyncSession) -> AsyncIterator[Finding]:
     found = await schema.found(session)
     yield f"schema at {found}, code at {schema.head()}", found == schema.head(), "run `nuanxin migrate`"
     if found == schema.head():
+        yield await _role(session)
         yield await _stored_data(session)
         yield await _counted_places(session)
         yield await _heads(session)
+        yield await _clearing(session)
+
+
+async def _role(session: AsyncSession) -> Finding:
+    """Who could change a transfer could bend the books."""
+    name, bends = (
+        await session.execute(
+            text(
+                "SELECT current_user, has_table_privilege('transfer', 'INSERT, UPDATE, DELETE, TRUNCATE, TRIGGER') OR "
+                "(SELECT pg_has_role(relowner, 'MEMBER') FROM pg_class WHERE oid = 'transfer'::regclass)"
+            )
+        )
+    ).one()
+    return (
+        f"role {name}: {'could bend the ledger' if bends else 'can only add to the ledger'}",
+        None if bends else True,
+        f"connect as {schema.ROLE} (NUANXIN_DATABASE_URL), migrate as the owner "
+        "(NUANXIN_MIGRATION_DATABASE_URL): docs/operating.md, “Roles”",
+    )
 
 
 async def _counted_places(session: AsyncSession) -> Finding:
@@ -134,6 +157,20 @@ async def _heads(session: AsyncSession) -> Finding:
         f"active households without one head: {wrong}",
         True if wrong == 0 else None,
         "name the head of each as a life event",
+    )
+
+
+async def _clearing(session: AsyncSession) -> Finding:
+    """What WeChat Pay holds for us is what the books say, but for what the report on it names."""
+    if not await session.scalar(select(LedgerAccount.id).limit(1)):
+        return "ledger accounts", False, "run `nuanxin migrate`"
+    today = clock.today()
+    told = await clearing.report(session, Actor.system("doctor"), first=today, last=today)
+    wrong = told.at_wechat.unexplained_fen if told.at_wechat else 0
+    return (
+        f"WeChat Pay against the books: {wrong} fen unexplained, {told.open_differences} differences open",
+        True if wrong == 0 else None,
+        "run `nuanxin reconcile DAY` for the latest days, then look at the report (docs/care-fund.md)",
     )
 
 

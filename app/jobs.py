@@ -16,6 +16,7 @@ from pgqueuer.models import Job, Schedule
 from app.access import Actor
 from app.db import AsyncSession, begin
 from app.services import (
+    disbursements,
     files,
     imports,
     messages,
@@ -28,9 +29,13 @@ from app.services import (
     supplies,
 )
 from app.services.appointments import closures, offers, waitlist
+from app.services.donations import thanks
 from app.services.duplicates import finding, undoing
 from app.services.follow_ups import assignment, escalation, first_contact, rechecks
 from app.services.households import family_types
+from app.services.payments import queries, sending
+from app.services.proofs import sealing
+from app.services.reconciliation import fetching, matching
 from app.services.search import exports, statistics
 
 log = logging.getLogger("nuanxin.jobs")
@@ -77,6 +82,7 @@ JOBS: dict[str, tuple[Callable[..., Awaitable[Any]], str | None]] = {
     family_types.JOB: (family_types.settle_all, None),
     statistics.JOB: (lambda: _in_one(statistics.recompute), None),
     regions.JOB: (lambda: _in_one(_apply_successions), None),
+    fetching.JOB: (matching.match_due, None),
 }
 # Each holds two of the pool's connections.
 LIMITED = {imports.JOB: 2, exports.JOB: 2}
@@ -114,11 +120,15 @@ async def _purge() -> None:
 #: When (in UTC; Shanghai is eight hours ahead), what, and whether within one transaction.
 SCHEDULE: dict[str, tuple[str, Callable[..., Awaitable[Any]], bool]] = {
     "queue_reminders": ("* * * * * */10", messages.queue_due, True),
+    "seal": ("* * * * * */5", sealing.seal_all, False),
     "resume_imports": ("* * * * *", imports.resume, True),
     "resume_exports": ("* * * * *", exports.resume, True),
     "resume_closures": ("* * * * *", closures.resume, True),
     "resume_rotations": ("* * * * *", rotations.resume, True),
     "offers": ("* * * * *", _hand_on_offers, False),
+    "query_payments": ("* * * * *", queries.sweep, False),
+    "send_refunds": ("* * * * *", sending.sweep, False),
+    "thank_donors": ("* * * * *", thanks.thank_all, False),
     "sweep_merges": ("*/10 * * * *", undoing.sweep, False),
     "purge": ("7 * * * *", _purge, False),
     "hourly_region_successions": ("11 * * * *", _apply_successions, True),
@@ -126,13 +136,16 @@ SCHEDULE: dict[str, tuple[str, Callable[..., Awaitable[Any]], bool]] = {
     "assign_follow_ups": ("23 * * * *", assignment.renew_all, False),
     "past_waiting": ("25 * * * *", waitlist.end_past, True),
     "measure_first_contact": ("27 * * * *", first_contact.recompute, True),
+    "expire_disbursements": ("33 * * * *", disbursements.expire_due, False),
     "find_new_duplicates": ("37 * * * *", finding.compare_new, False),
     "link_rotations": ("43 * * * *", rotations.follow_all, False),
     "follow_ups": ("50 0 * * *", _look_after_follow_ups, False),  # 08:50 in Shanghai
     "remind_rotations": ("20 1 * * *", rotations.remind_all, False),  # 09:20
+    "reconcile": ("20 2-14 * * *", matching.sweep, False),  # from 10:20, until the bills are there
     "settle_family_types": ("10 16 * * *", family_types.settle_all, False),  # 00:10: birthdays
     schedules.JOB: ("20 17 * * *", schedules.extend_all, False),  # 01:20
     "retention": ("40 18 * * *", rights.purge, False),  # 02:40
+    "forget_abandoned_gifts": ("50 18 * * *", thanks.forget_abandoned, False),  # 02:50
     "renew_rotations": ("30 19 * * *", rotations.renew, True),  # 03:30
 }
 

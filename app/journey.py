@@ -121,7 +121,7 @@ async def play(url: str, tell: Tell) -> "Story":
         tell("[bold]第一个故事 The first journey[/]")
         for chapter in (
             story.sign_in_and_register, story.verify, story.consent_and_qualify, story.book,
-            story.attend, story.report, story.follow_up, story.look_back,
+            story.attend, story.report, story.follow_up, story.look_back, story.give,
         ):  # fmt: skip
             await chapter()
         tell("\n[bold green]完成 The journey is complete.[/]")
@@ -295,3 +295,19 @@ class Story:
             what = f"{row['actor_role']}  {row['action']} {row['entity']}  {row['purpose'] or ''}"
             self._tell(f"     {row['at'][:19]}  {what}")
         self.tell("妻子查看谁看过她的档案", "She asks who looked at her file, and why")
+
+    async def give(self) -> None:
+        """To the demo's campaign. What counts is what WeChat says: the phone only has it asked."""
+        gift = {"campaign_id": str(demo.CAMPAIGN), "amount_fen": 88_88, "shown_as": "initial"}
+        begun = await self.wife_caller.create("/donations", gift)
+        self.tell("妻子为困难家庭捐款 88.88 元", f"She gives 88.88 yuan: {begun['number']}")
+        paid = {"prepay_id": begun["parameters"]["package"].removeprefix("prepay_id=")}
+        await Caller(self.http, "/sandbox/wechat_pay/control").call("POST", "/pay", paid)
+        payment = await self.wife_caller.call("GET", f"/donations/{begun['donation_id']}/payment?paid=true")
+        if payment["status"] != "paid":
+            raise Refused("WeChat Pay says that nothing was paid")
+        public = Caller(self.http, "/public/v1")
+        shown = (await public.call("GET", f"/campaigns/{demo.CAMPAIGN}/donations"))["items"][0]
+        self.tell(
+            f"到账，公示为“{shown['name']}”", f"It has come; the public sees {shown['amount_fen'] / 100} yuan"
+        )

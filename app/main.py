@@ -4,48 +4,66 @@ import gc
 import logging
 import time
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from functools import cache
 
 from fastapi import FastAPI, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST, Counter, Histogram, generate_latest
-from starlette.datastructures import MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app import api, crypto, db, embedded, errors, logs, schema
 from app.admission import Admission
+from app.api import callbacks
+from app.integrations import wechat_pay
 from app.services import messages
 from app.settings import Settings, settings
 
 log = logging.getLogger("nuanxin.http")
 # Enough for every form; only the bodies listed here may be as large as the setting allows.
 SMALL_BODY = 256 * 1024
-LARGE_BODIES = {"/partner/v1/reports", "/partner/v1/fhir", "/staff/v1/regions/import"}
+LARGE_BODIES = {
+    "/partner/v1/reports",
+    "/partner/v1/fhir",
+    "/staff/v1/regions/import",
+    "/staff/v1/donation-files",
+    "/staff/v1/receipt-files",
+    "/staff/v1/reconciliation/bills",
+}
 # Written to disk while they come in, never held in memory.
 UPLOADS = {"/staff/v1/imports"}
 ATTACHMENTS = {"/partner/v1/report-attachments"}
 REQUESTS = Counter("nuanxin_requests", "Requests answered", ("method", "route", "status"))
 SECONDS = Histogram("nuanxin_request_seconds", "Time to answer", ("method", "route"))
+# Looked up once: the metrics keep each for ever anyway.
+_requests, _seconds = cache(REQUESTS.labels), cache(SECONDS.labels)
+NO_SNIFFING, NO_STORE = (b"x-content-type-options", b"nosniff"), (b"cache-control", b"no-store")
 
 
 def create_app() -> FastAPI:
     config = settings()
     crypto.use(crypto.SettingsKeys(config))
     messages.prepare()
-    app = FastAPI(title="Nuanxin 暖心", lifespan=lifespan, openapi_url=None)
+    wechat_pay.prepare()
+    app = FastAPI(title="Nuanxin 暖心", lifespan=lifespan, openapi_url=None, telemetry=api.NO_TELEMETRY)
     errors.install(app)
-    for prefix in api.DOORS:
-        app.mount(prefix, api.create_door(prefix))
+    doors_by_prefix = {prefix: api.create_door(prefix) for prefix in api.DOORS}
+    for prefix, door in doors_by_prefix.items():
+        app.mount(prefix, door)
     if config.sandbox:
         from app.sandbox.wechat import create_wechat
+        from app.sandbox.wechat_pay import Merchant, create_wechat_pay
 
         secret = config.wechat_secret.get_secret_value()
         app.mount("/sandbox/wechat", create_wechat(config.wechat_appid, secret))
+        app.mount("/sandbox/wechat_pay", create_wechat_pay(Merchant.of(config)))
+    app.include_router(callbacks.router)
     app.add_api_route("/", doors)
     app.add_api_route("/healthz", healthz)
     app.add_api_route("/readyz", readyz)
     app.add_api_route("/metrics", metrics)
+    app.add_middleware(Straight, doors=doors_by_prefix)
     app.add_middleware(Frame, settings=config)
     app.add_middleware(Admission, key=config.token_key.get_secret_value().encode())
     return app
@@ -92,6 +110,23 @@ async def metrics() -> Response:
     return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
 
 
+class Straight:
+    """To the door that a request is for: the application around them all would go through it a second time. What is
+    not plainly for one of them goes the long way, which leads there too."""
+
+    def __init__(self, app: ASGIApp, doors: Mapping[str, ASGIApp]) -> None:
+        self.app = app
+        self.doors = {f"{prefix}/": (prefix, door) for prefix, door in doors.items()}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and not scope.get("root_path"):
+            for start, (prefix, door) in self.doors.items():
+                if scope["path"].startswith(start):
+                    scope["root_path"], scope["app_root_path"] = prefix, ""
+                    return await door(scope, receive, send)
+        return await self.app(scope, receive, send)
+
+
 class Frame:
     """Around every request: its id, the limit of its body, security headers, one log line, metrics."""
 
@@ -104,16 +139,17 @@ class Frame:
         if scope["type"] != "http":
             return await self.app(scope, receive, send)
         started, status, answered = time.perf_counter(), 500, False
-        token = logs.request_id.set(uuid.uuid4().hex)
+        id = uuid.uuid4().hex
+        token = logs.request_id.set(id)
 
         async def framed_send(message: Message) -> None:
             nonlocal status, answered
             if message["type"] == "http.response.start":
                 status, answered = message["status"], True
-                headers = MutableHeaders(scope=message)
-                headers["X-Request-Id"] = logs.request_id.get()
-                headers["X-Content-Type-Options"] = "nosniff"
-                headers.setdefault("Cache-Control", "no-store")
+                headers = [*message.get("headers", ()), (b"x-request-id", id.encode()), NO_SNIFFING]
+                if not any(name == b"cache-control" for name, _ in headers):
+                    headers.append(NO_STORE)
+                message["headers"] = headers
             await send(message)
 
         try:
@@ -150,8 +186,8 @@ class Frame:
     def _finish(self, scope: Scope, status: int, seconds: float) -> None:
         template = getattr(scope.get("route"), "path_format", None)
         route = scope.get("root_path", "") + template if template else "unmatched"
-        REQUESTS.labels(scope["method"], route, status).inc()
-        SECONDS.labels(scope["method"], route).observe(seconds)
+        _requests(scope["method"], route, status).inc()
+        _seconds(scope["method"], route).observe(seconds)
         fields = {"method": scope["method"], "route": route, "status": status, "ms": round(seconds * 1000, 1)}
         log.info("request", extra={"fields": fields})
 

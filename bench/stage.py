@@ -22,7 +22,6 @@ from app.settings import ROOT, settings
 from tests.database import execute
 from tests.servers import free_ports, stop, wait_ready
 
-SERVERS = 2
 POOL = 10
 ACCOUNT, SLOT = 0xA, 0x5
 
@@ -33,11 +32,15 @@ def numbered(kind: int, number: int) -> uuid.UUID:
 
 
 @contextmanager
-def database() -> Iterator[str]:
-    """A fresh embedded PostgreSQL with its default, durable settings; gone afterwards."""
+def database(*, durable: bool = True) -> Iterator[str]:
+    """A fresh embedded PostgreSQL with its default, durable settings, or without flushes where no speed is measured;
+    gone afterwards."""
     with tempfile.TemporaryDirectory(prefix="nuanxin-bench-") as folder:
         server = get_server(Path(folder) / "postgres", cleanup_mode="stop")
         try:
+            if not durable:
+                server.psql("ALTER SYSTEM SET fsync = off")
+                server.psql("SELECT pg_reload_conf()")
             server.psql("CREATE DATABASE nuanxin")
             url = str(server.get_uri("nuanxin"))
             schema.upgrade(url)
@@ -165,6 +168,12 @@ async def _quiet(url: str) -> None:
 class Servers:
     ports: Sequence[int]
     processes: Sequence[subprocess.Popen[bytes]]
+    log: Path
+
+    def wait(self) -> None:
+        """Until they answer. All start at the same time."""
+        for port, process in zip(self.ports, self.processes, strict=True):
+            wait_ready(f"http://127.0.0.1:{port}", process, self.log)
 
     def cpu(self) -> float:
         """Seconds of processor time so far: steadier than the clock where others work on the machine too."""
@@ -172,23 +181,26 @@ class Servers:
         return sum(time.user + time.system for time in times)
 
 
+UVICORN = ("uvicorn", "--factory", "--no-access-log", "--log-level", "warning")
+OURS = (*UVICORN, "app.main:asgi", "--port")
+TEXTBOOK = (*UVICORN, "bench.textbook:asgi", "--port")
+BARE = ("bench.bare",)
+
+
 @contextmanager
-def served(factory: str, url: str) -> Iterator[Servers]:
-    """Two server processes on ports of their own, so that the client can deal its connections out evenly."""
-    ports = free_ports(SERVERS)
+def served(module: Sequence[str], url: str, servers: int) -> Iterator[Servers]:
+    """Server processes on ports of their own, so that the client can deal its connections out evenly."""
+    ports = free_ports(servers)
     given = {"NUANXIN_DATABASE_URL": url, "NUANXIN_DATABASE_POOL": str(POOL)}
     with tempfile.NamedTemporaryFile() as log:
         processes = [
             subprocess.Popen(
-                [sys.executable, "-m", "uvicorn", factory, "--factory", "--port", str(port), "--no-access-log",
-                 "--log-level", "warning"],
+                [sys.executable, "-m", *module, str(port)],
                 env={**os.environ, **given}, stdout=log, stderr=log, cwd=ROOT,
             )
             for port in ports
         ]  # fmt: skip
         try:
-            for port, process in zip(ports, processes, strict=True):
-                wait_ready(f"http://127.0.0.1:{port}", process, Path(log.name))
-            yield Servers(ports, processes)
+            yield Servers(ports, processes, Path(log.name))
         finally:
             stop(processes)

@@ -6,7 +6,7 @@ from pathlib import Path
 import asyncpg
 
 from app import clock
-from tests.guards.test_command_line import told
+from tests.command import told
 
 OLD, NEW = "640104001201", "640104001299"
 

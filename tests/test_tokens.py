@@ -9,6 +9,7 @@ import pytest
 import time_machine
 from joserfc import jwt
 from joserfc.jwk import OctKey
+from pwdlib import PasswordHash
 
 from app import clock, tokens
 from app.db import new_id
@@ -151,9 +152,12 @@ def test_a_code_typed_from_paper_is_the_code() -> None:
 # Passwords
 
 
-def test_a_password_is_kept_as_argon2id_and_verified() -> None:
+def test_a_password_is_kept_as_argon2id_and_verified(
+    costly_passwords: PasswordHash, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tokens, "_passwords", costly_passwords)
     hashed = tokens.hash_password("correct horse battery")
-    assert hashed.startswith("$argon2id$")
+    assert hashed.startswith("$argon2id$v=19$m=65536,t=3,p=4$")
     assert tokens.verify_password("correct horse battery", hashed)
     assert not tokens.verify_password("correct horse", hashed)
     assert not tokens.verify_password("correct horse battery", None)

@@ -15,6 +15,7 @@ class Role(StrEnum):
     VILLAGE_WORKER = "village_worker"
     TOWNSHIP_OFFICER = "township_officer"
     COUNTY_ADMINISTRATOR = "county_administrator"
+    ACCOUNTANT = "accountant"
     SUPERVISOR = "supervisor"
     AUDITOR = "auditor"
     SYSTEM_ADMINISTRATOR = "system_administrator"
@@ -27,6 +28,7 @@ ROLE_NAMES: dict[Role, tuple[str, str]] = {
     Role.VILLAGE_WORKER: ("村（居）委会工作人员", "Village worker"),
     Role.TOWNSHIP_OFFICER: ("乡镇（街道）工作人员", "Township officer"),
     Role.COUNTY_ADMINISTRATOR: ("县级管理员", "County administrator"),
+    Role.ACCOUNTANT: ("财务人员", "Accountant"),
     Role.SUPERVISOR: ("督查人员", "Supervisor"),
     Role.AUDITOR: ("审计人员", "Auditor"),
     Role.SYSTEM_ADMINISTRATOR: ("系统管理员", "System administrator"),
@@ -41,6 +43,7 @@ STAFF_ROLES = (
     Role.VILLAGE_WORKER,
     Role.TOWNSHIP_OFFICER,
     Role.COUNTY_ADMINISTRATOR,
+    Role.ACCOUNTANT,
     Role.SUPERVISOR,
     Role.AUDITOR,
     Role.SYSTEM_ADMINISTRATOR,

@@ -20,6 +20,8 @@ from app.models.regions import Region
 from app.models.rules import RuleVersion
 from app.models.surveys import SurveyTemplate
 from app.services import calendar
+from app.services.disbursements import limits
+from app.services.ledger import accounts
 from app.services.results import catalogue
 from app.services.results.catalogue import NewItem
 from app.services.surveys.templates import NewTemplate
@@ -43,6 +45,8 @@ async def load(db: AsyncSession) -> None:
     await load_services(db)
     await load_catalogues(db)
     await load_surveys(db)
+    await accounts.open_general(db)
+    await limits.load(db)
 
 
 async def _add(db: AsyncSession, model: type[Base], rows: list[dict[str, Any]]) -> None:

@@ -35,6 +35,8 @@ def _default(field: FieldInfo) -> str:
         return "development default"
     if default is None:
         return "unset"
+    if field.default_factory is not None:
+        return "on in development"
     shown = str(default).lower() if isinstance(default, bool) else str(default)
     return f"`{shown.replace(f'{ROOT}/', '')}`"
 

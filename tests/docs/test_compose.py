@@ -15,12 +15,14 @@ COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "compose.yaml").read_text(encod
 OURS = ("migrate", "api", "worker")
 PROPER = {
     "POSTGRES_PASSWORD": "letters0and1digits",
+    "APPLICATION_PASSWORD": "other0letters1and2digits",
     "NUANXIN_REGION_CODE": "640100000000",
     "NUANXIN_ASSOCIATION_NAME": "银川市计划生育协会",
     "NUANXIN_ASSOCIATION_CONTACT": "0951-6888888",
     "NUANXIN_FIELD_KEYS": '{"1": "00112233445566778899aabbccddeeff"}',
     "NUANXIN_INDEX_KEY": "0123456789abcdef" * 4,
     "NUANXIN_TOKEN_KEY": "fedcba9876543210" * 4,
+    "NUANXIN_SEAL_KEY": "0f1e2d3c4b5a6978" * 4,
     "NUANXIN_WECHAT_APPID": "wx0123456789abcdef",
     "NUANXIN_WECHAT_SECRET": "0123456789abcdef0123456789abcdef",
     "NUANXIN_WECHAT_TEMPLATES": '{"appointment_reminder": "template"}',
@@ -78,7 +80,7 @@ def test_with_proper_values_each_service_starts_in_production(service: str, star
 @pytest.mark.parametrize("name", PROPER)
 def test_a_secret_that_is_missing_is_asked_for(name: str) -> None:
     with pytest.raises(Missing, match=name):
-        environment("api", {key: value for key, value in PROPER.items() if key != name})
+        environment("migrate", {key: value for key, value in PROPER.items() if key != name})
 
 
 @pytest.mark.parametrize("name", ["NUANXIN_INDEX_KEY", "NUANXIN_TOKEN_KEY", "NUANXIN_WECHAT_SECRET"])
@@ -96,6 +98,11 @@ def test_the_env_file_that_operating_md_shows_names_what_compose_asks_for() -> N
         found[0] for found in VARIABLE.findall((ROOT / "compose.yaml").read_text()) if found[1] == "?"
     }
     assert names == required == set(PROPER)
+
+
+def test_only_the_migration_knows_the_owner_s_password() -> None:
+    for service in OURS:
+        assert ("POSTGRES_PASSWORD" in str(COMPOSE["services"][service])) == (service == "migrate")
 
 
 def test_nothing_is_published_beyond_this_machine() -> None:

@@ -22,6 +22,12 @@ OPEN: dict[str, set[str]] = {
         "GET /regions", "GET /regions/{code}", "GET /stations", "GET /stations/nearest", "GET /stations/{id}",
         "GET /services", "GET /categories", "GET /problems", "GET /wechat/events", "POST /wechat/events",
         "POST /certificate-checks",
+        "GET /campaigns", "GET /campaigns/{id}", "GET /campaigns/{id}/donations",
+        "GET /campaigns/{id}/quarters", "GET /donation-certificates/{number}", "GET /funds",
+        "GET /funds/{id}", "GET /funds/{id}/donations", "GET /funds/{id}/spending",
+        "GET /funds/{id}/statements/{period}", "GET /proofs/consistency", "GET /proofs/gifts/{number}",
+        "GET /proofs/head", "GET /proofs/heads", "GET /proofs/heads/{size}", "GET /proofs/keys",
+        "GET /proofs/leaves", "GET /proofs/transfers/{id}",
     },
 }  # fmt: skip
 

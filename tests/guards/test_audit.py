@@ -15,12 +15,17 @@ from app.models.appointments import Appointment
 from app.models.audit import AuditEvent
 from tests.guards.audit_appointments import the_appointments
 from tests.guards.audit_corrections import the_corrections
+from tests.guards.audit_disbursements import the_disbursements
+from tests.guards.audit_donations import the_donations
 from tests.guards.audit_duplicates import the_duplicates
 from tests.guards.audit_follow_ups import the_follow_ups
+from tests.guards.audit_giving import the_giving
 from tests.guards.audit_imports import the_imports
+from tests.guards.audit_ledger import the_ledger
 from tests.guards.audit_life_events import the_life_events
 from tests.guards.audit_messages import the_messages
 from tests.guards.audit_partner_door import the_partner_door
+from tests.guards.audit_reconciliation import the_reconciliation
 from tests.guards.audit_regions import the_regions
 from tests.guards.audit_results import the_results
 from tests.guards.audit_rotations import the_rotations
@@ -190,7 +195,7 @@ def changing() -> set[tuple[str, str]]:
 
 
 async def test_every_change_leaves_a_trace_with_its_request(
-    committed: str, wechat: str, app: FastAPI
+    committed: str, wechat: str, wechat_pay: str, app: FastAPI
 ) -> None:
     watched = Watched(app)
     async with db.sessions() as session, at(watched) as http:
@@ -202,12 +207,17 @@ async def test_every_change_leaves_a_trace_with_its_request(
         await the_hospital(story)
         await the_appointments(story, session)
         await the_corrections(story, session)
+        await the_disbursements(story, session)
+        await the_donations(story, session)
         await the_duplicates(story, session)
         await the_follow_ups(story, session)
+        await the_giving(story, session)
         await the_imports(story, session)
+        await the_ledger(story, session)
         await the_life_events(story)
         await the_messages(story)
         await the_partner_door(story, session)
+        await the_reconciliation(story, session)
         await the_regions(story, session)
         await the_results(story, session)
         await the_rotations(story, session)

@@ -13,6 +13,8 @@ from app.settings import ROOT
 
 HALF_WIDTH = re.compile(r"[\u4e00-\u9fff](?:[,;:!?()]|\.(?:\s|$))|[,;:!?()][\u4e00-\u9fff]")
 PATTERN = re.compile(r"\(\?|\\d|\[\^")  # a regular expression is no text
+# Columns of WeChat's files, which are as they are.
+QUOTED = {"收支金额(元)", "账户结余(元)"}
 CODE = sorted((ROOT / "app").rglob("*.py"))
 DATA = sorted((ROOT / "app" / "data").rglob("*.json"))
 
@@ -42,7 +44,8 @@ def texts(data: Any) -> Iterator[str]:
 @pytest.mark.parametrize("path", CODE, ids=name)
 def test_what_the_code_says_in_chinese_is_punctuated_as_chinese(path: Path) -> None:
     said = literals(ast.parse(path.read_text(encoding="utf-8")))
-    assert [text for text in said if HALF_WIDTH.search(text) and not PATTERN.search(text)] == []
+    ours = [text for text in said if text not in QUOTED and not PATTERN.search(text)]
+    assert [text for text in ours if HALF_WIDTH.search(text)] == []
 
 
 @pytest.mark.parametrize("path", DATA, ids=name)

@@ -1,31 +1,16 @@
 """The command as an operator meets it: a mistake is a clear line and exit 1, never a traceback."""
 
-import os
-import subprocess
-
 import pytest
 from typer.testing import CliRunner
 
 from app.cli import cli
 from app.settings import ROOT
-from tests.servers import NUANXIN, free_ports
-
-
-def told(*words: str, database: str = "", code: int = 1, **environment: str) -> str:
-    """What a command says, on a terminal of its own."""
-    given = os.environ | environment | ({"NUANXIN_DATABASE_URL": database} if database else {})
-    done = subprocess.run(
-        (*NUANXIN, *words), env=given | {"COLUMNS": "200"}, cwd=ROOT, capture_output=True, text=True, timeout=60,
-        check=False,
-    )  # fmt: skip
-    assert done.returncode == code, done.stdout + done.stderr
-    assert done.stderr == ""
-    assert "Traceback" not in done.stdout
-    return done.stdout
+from tests.command import told, told_by_process
+from tests.servers import free_ports
 
 
 def test_a_problem_is_told_with_its_place_and_what_to_do(database: str) -> None:
-    said = told("partner", "create", "三医院", "990000000000", database=database)
+    said = told_by_process("partner", "create", "三医院", "990000000000", database=database)
     assert "The input is not valid" in said
     assert "/region_code: not a current division" in said
     assert "send again" in said
@@ -54,7 +39,7 @@ def test_the_image_refuses_to_run_on_known_keys() -> None:
     lines = (ROOT / "Dockerfile").read_text(encoding="utf-8")
     assert "NUANXIN_ENVIRONMENT=production" in lines
     assert "NUANXIN_SANDBOX=false" in lines
-    said = told("doctor", NUANXIN_ENVIRONMENT="production", NUANXIN_SANDBOX="false")
+    said = told_by_process("doctor", NUANXIN_ENVIRONMENT="production", NUANXIN_SANDBOX="false")
     assert "NUANXIN_FIELD_KEYS" in said
     assert said.count("docs/operating.md lists every setting") == 1
 

@@ -4,6 +4,7 @@ that the contract promises."""
 import asyncio
 import functools
 import uuid
+import zlib
 from collections import Counter
 from collections.abc import Iterator
 from typing import Any
@@ -33,21 +34,11 @@ from tests.guards.cast import ROLES, STAFF, actors, caller
 schemathesis.serializer.alias("application/pdf", "application/octet-stream")
 
 CHECKS = [not_a_server_error, content_type_conformance, response_schema_conformance, status_code_conformance]
-EXAMPLES, SHARED_EXAMPLES, SLOW_EXAMPLES, REFUSED_EXAMPLES = 6, 4, 2, 1
-# They may do much the same: fewer examples for each of them.
-SHARING = {Role.VILLAGE_WORKER, Role.TOWNSHIP_OFFICER, Role.COUNTY_ADMINISTRATOR}
+# Of those who may, one after the other has an operation to try in earnest; of those who may not, one is refused.
+EARNEST, OTHERS, REFUSED = 6, 1, 1
 # The staff door last: an administrator may well disable the hospital.
 DOORS = sorted(ROLES, key=lambda door: door == STAFF)
 WHO = [(door, role) for door in DOORS for role in ROLES[door]]
-# argon2 at each request: a tenth of a second of nothing but that.
-SLOW = {
-    "sign_in",
-    "begin_enrolment",
-    "confirm_enrolment",
-    "change_password",
-    "create_account",
-    "reset_account",
-}
 
 
 class World:
@@ -110,13 +101,13 @@ def world(server: str, worker_id: str, wechat: str) -> Iterator[World]:
     asyncio.run(drop(server, name))
 
 
-def examples(role: Role, operation: dict[str, Any]) -> int:
-    permission = operation.get("x-permission")
-    if permission is not None and permission not in {granted.value for granted in GRANTS[role]}:
-        return REFUSED_EXAMPLES
-    if operation["operationId"] in SLOW:
-        return SLOW_EXAMPLES
-    return SHARED_EXAMPLES if role in SHARING else EXAMPLES
+def examples(door: str, role: Role, operation: dict[str, Any]) -> int:
+    permission, chance = operation.get("x-permission"), zlib.crc32(operation["operationId"].encode())
+    may = [one for one in ROLES[door] if permission in {None, *(granted.value for granted in GRANTS[one])}]
+    may_not = [one for one in ROLES[door] if one not in may]
+    if role in may:
+        return EARNEST if role is may[chance % len(may)] else OTHERS
+    return REFUSED if role is may_not[chance % len(may_not)] else 0
 
 
 def cases(operation: Any) -> st.SearchStrategy[Case]:
@@ -141,11 +132,12 @@ def test_the_door_keeps_its_contract(world: World, door: str, role: Role) -> Non
     failures: list[str] = []
     world.statuses.clear()
     for operation, allowed_or_not in contract(door):
-        if operation.definition.raw["operationId"] == "sign_out":
-            continue  # the caller would be gone
+        number = examples(door, role, operation.definition.raw)
+        if not number or operation.definition.raw["operationId"] == "sign_out":
+            continue  # signed out, the caller would be gone
 
         @settings(
-            max_examples=examples(role, operation.definition.raw), deadline=None, database=None, derandomize=True,
+            max_examples=number, deadline=None, database=None, derandomize=True,
             phases=[Phase.generate], suppress_health_check=list(HealthCheck),
         )  # fmt: skip
         @given(case=allowed_or_not, known=st.sampled_from([None, *world.ids]))
@@ -160,4 +152,4 @@ def test_the_door_keeps_its_contract(world: World, door: str, role: Role) -> Non
         except (Exception, FailureGroup) as failure:
             failures.append(f"{operation.label}: {failure}")
     assert not failures, "\n\n".join(failures)
-    assert world.statuses[2] >= 10, f"hardly anything was accepted: {world.statuses}"
+    assert world.statuses[2] >= 4, f"hardly anything was accepted: {world.statuses}"

@@ -17,7 +17,9 @@ from tests.database import clone
 from tests.servers import World
 
 # A one-time code is good once: workers that no other journey signs in need not wait for the next half minute.
-VILLAGE_WORKERS = ("worker_ma", "worker_bai", "worker_li", "worker_tian", "worker_gao")
+VILLAGE_WORKERS = (
+    "worker_ma", "worker_bai", "worker_li", "worker_tian", "worker_gao", "worker_xin", "worker_ding",
+)  # fmt: skip
 
 
 def village_worker(username: str) -> StaffAccount:

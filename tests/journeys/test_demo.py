@@ -1,4 +1,5 @@
-"""`nuanxin demo` as a newcomer meets it: it starts, survives kill -9, starts again, and stops with Ctrl-C."""
+"""`nuanxin demo` as a newcomer meets it: it starts, survives kill -9, starts again, and stops with Ctrl-C or SIGTERM,
+and PostgreSQL with it."""
 
 import os
 import signal
@@ -39,20 +40,23 @@ def services(port: int) -> list[str]:
     return [service["code"] for service in answer.json()]
 
 
-def test_kill_9_hinders_no_later_start_and_ctrl_c_stops_all_of_it(tmp_path):
+def test_kill_9_hinders_no_later_start_and_ctrl_c_and_sigterm_stop_all_of_it(tmp_path):
     (port,) = free_ports(1)
     with demo(tmp_path, port) as first:
         offered = services(port)
         assert "pre_pregnancy_check" in offered
         first.send_signal(signal.SIGKILL)
         first.wait()
-    left_behind = postmaster(tmp_path)
-    assert left_behind.is_running()
+    assert postmaster(tmp_path).is_running()  # left behind, and joined
 
-    with demo(tmp_path, port) as second:
-        assert services(port) == offered  # nothing is lost, nothing is there twice
-        second.send_signal(signal.SIGINT)
-        assert second.wait(timeout=30) == 0
-    left_behind.wait(timeout=10)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        with demo(tmp_path, port) as again:
+            running = postmaster(tmp_path)
+            assert services(port) == offered  # nothing is lost, nothing is there twice
+            again.send_signal(number)
+            if number is signal.SIGTERM:  # `timeout` sends it, and `make` once more
+                again.send_signal(number)
+            assert again.wait(timeout=30) == 0
+        running.wait(timeout=10)
     with pytest.raises(httpx.ConnectError):
         httpx.get(f"http://127.0.0.1:{port}/readyz", trust_env=False)

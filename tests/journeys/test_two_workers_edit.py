@@ -15,7 +15,7 @@ PURPOSE = {"Purpose": "registry_upkeep"}
 async def test_the_second_of_two_workers_sees_both_versions(story: Story, records: AsyncSession) -> None:
     # Given a verified household that two workers have open in the same version,
     await story.sign_in_and_register()
-    await story.verify("worker_tian")
+    await story.verify("worker_xin")
     first = story.village_worker
     second = await story.worker("township_officer")
     path = f"/households/{story.household['id']}"

@@ -9,7 +9,7 @@ from app import journey
 from app.journey import Caller, Spouse
 from tests import servers
 
-RESIDENTS = 12
+RESIDENTS, SERVERS = 8, 2
 
 
 async def sign_in(http: httpx.AsyncClient, wechat: Caller, spouse: Spouse) -> Caller:
@@ -28,12 +28,14 @@ async def bind(caller: Caller, wechat: Caller, spouse: Spouse) -> None:
 
 
 async def test_many_processes_fetch_one_token(committed: str, tmp_path: Path) -> None:
-    # Given residents on three servers, and no token yet,
+    # Given residents on two servers, and no token yet,
     people = [spouse for _ in range(RESIDENTS) for spouse in journey.couple()]
-    with servers.fleet(committed, tmp_path, servers=3) as fleet:
+    with servers.fleet(committed, tmp_path, servers=SERVERS) as fleet:
         phones = [httpx.AsyncClient(base_url=url, timeout=30, trust_env=False) for url in fleet.urls]
         wechat = Caller(phones[0], "/sandbox/wechat/control")
-        callers = [await sign_in(phones[place % 3], wechat, spouse) for place, spouse in enumerate(people)]
+        callers = [
+            await sign_in(phones[place % SERVERS], wechat, spouse) for place, spouse in enumerate(people)
+        ]
         first, second = people[:RESIDENTS], people[RESIDENTS:]
         assert (await wechat.call("GET", "/calls"))["/cgi-bin/stable_token"] == 0
 

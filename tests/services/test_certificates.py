@@ -14,7 +14,8 @@ from app.models.appointments import AppointmentStatus
 from app.models.certificates import AttendanceCertificate
 from app.models.identity import Role
 from app.models.messages import InboxMessage, NoticeKind
-from app.services.appointments import attendance, calendar_file, certificate_sheet, certificates
+from app.services import papers
+from app.services.appointments import attendance, calendar_file, certificates
 from tests.factories import appointments as made
 
 LECTURE = "health_lecture"
@@ -81,7 +82,7 @@ async def test_nobody_waits_for_minutes_after_a_large_lecture(session, had, monk
     async def slow(*_):
         await printed.wait()
 
-    monkeypatch.setattr(certificates, "AT_ONCE", 2)
+    monkeypatch.setattr(papers, "AT_ONCE", 2)
     with monkeypatch.context() as busy:
         busy.setattr(certificates, "_drawn", slow)
         waiting = [asyncio.create_task(certificates.sheet(had.wife, id=row.id)) for _ in range(2)]
@@ -95,7 +96,7 @@ async def test_nobody_waits_for_minutes_after_a_large_lecture(session, had, monk
 
 
 def test_a_character_that_the_font_lacks_is_printed_as_printers_do() -> None:
-    assert certificate_sheet.printable("䶮小明 A1（·）") == "〓小明 A1（·）"
+    assert papers.printable("䶮小明 A1（·）") == "〓小明 A1（·）"
 
 
 async def test_the_calendar_file_says_what_where_and_when_and_nothing_more(session):

@@ -13,6 +13,7 @@ from app.errors import NotFound, WrongState
 from app.models.appointments import Appointment, AppointmentStatus
 from app.models.audit import AuditEvent, IdempotencyKey
 from app.models.consents import Consent
+from app.models.donations import ReceiptRequest, ReceiptStatus
 from app.models.follow_ups import FollowUp
 from app.models.households import (
     Category,
@@ -35,6 +36,7 @@ from app.services import audit, consents, corrections, documents, households, id
 from app.services.corrections.changes import CHANGE
 from app.services.households.handbook import note
 from app.services.idempotency import Key
+from app.services.proofs import sealing
 from app.services.rights import holds
 from app.services.rights.anonymising import anonymise
 from app.services.rights.emptying import said_of
@@ -42,7 +44,7 @@ from app.services.rights.held import HELD, about
 from tests.explain import Explain
 from tests.factories import appointments as made
 from tests.factories import imports as lists
-from tests.factories import results
+from tests.factories import ledger, proofs, results
 
 pytestmark = pytest.mark.usefixtures("connection")
 TOWN, COUNTY = made.REGION, made.COUNTY
@@ -415,6 +417,38 @@ async def test_nobody_grants_the_own_request(session):
         with pytest.raises(rights.OwnRequest):
             await decide(session, admin, asked, grant=grant)
     assert (await decide(session, colleague, asked)).status is ErasureStatus.HELD
+
+
+async def test_who_is_erased_gave_nothing_that_anybody_could_tell(session):
+    family, fund = await made.couple(session), await ledger.fund(session)
+    account_id = family.wife_actor.id
+    mine = await proofs.gift(session, fund, name="李秀英", account_id=account_id)
+    other = await proofs.gift(session, fund, name="李秀英")
+    for status in (ReceiptStatus.REQUESTED, ReceiptStatus.REVERSED):
+        paper = ReceiptRequest(
+            id=new_id(), donation_id=mine.id, status=status, requested_at=clock.now(),
+            receipt_number="1" if status is ReceiptStatus.REVERSED else None,
+        )  # fmt: skip
+        paper.payer = "李秀英"
+        session.add(paper)
+    await session.commit()
+    await sealing.seal_all()
+    certificate = await proofs.certificate(session, mine)
+    assert {row["number"] for row in rows(await copied(session, family), "donation")} == {mine.number}
+    await close(session, family)
+    await decide(session, await administrator(session), await ask(session, family.wife_actor))
+    for row in (mine, other):
+        await session.refresh(row)
+    assert (mine.donor_name, mine.public_name, mine.salt, mine.shown_as) == (None, None, None, "anonymous")
+    assert (other.donor_name, other.public_name) == ("李秀英", "李某")
+    papers = await session.scalars(select(ReceiptRequest).execution_options(populate_existing=True))
+    assert {(paper.status, paper.payer) for paper in papers} == {("refused", None), ("reversed", "李秀英")}
+    assert proofs.holds(certificate)
+    assert proofs.holds(await proofs.certificate(session, mine))
+
+
+async def copied(session, family):
+    return (await rights.own_file(session, family.wife_actor))["sections"]
 
 
 async def test_a_binding_released_as_wrong_leaves_no_hold_on_an_erasure(session):

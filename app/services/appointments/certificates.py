@@ -1,10 +1,6 @@
 """Attendance certificates of trainings: a number that anybody may check, a sheet to print."""
 
-import asyncio
 import uuid
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from datetime import date
 from typing import Any
 
@@ -15,13 +11,13 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from app import clock, tokens
 from app.access import Actor, visible
 from app.db import begin, new_id
-from app.errors import NotFound, Unavailable
+from app.errors import NotFound
 from app.models.appointments import Appointment, Clinic, HealthcareService
 from app.models.certificates import AttendanceCertificate
 from app.models.households import Person
 from app.models.messages import NoticeKind
 from app.models.partners import Organization
-from app.services import audit
+from app.services import audit, papers
 from app.services.appointments import certificate_sheet
 from app.services.messages import tell
 from app.settings import settings
@@ -29,10 +25,6 @@ from app.settings import settings
 #: 32 to the power of this: nobody guesses one.
 NUMBER_LENGTH = 12
 PUBLIC = Actor.system("certificate_check")
-#: After a lecture for 300 they are drawn one after the other, and bookings go on meanwhile.
-DRAWING = ThreadPoolExecutor(max_workers=1, thread_name_prefix="certificates")
-AT_ONCE = 10
-_turns = 0
 
 
 async def issue(db: AsyncSession, actor: Actor, appointment: Appointment) -> None:
@@ -90,22 +82,9 @@ async def mine(db: AsyncSession, actor: Actor, *, before: uuid.UUID | None, limi
 
 
 async def sheet(actor: Actor, *, id: uuid.UUID) -> bytes:
-    """The certificate as a PDF. It is drawn after the transaction, in a thread: it takes a good part of a second."""
-    with _turn():
+    """The certificate as a PDF."""
+    with papers.turn():
         return await _drawn(actor, id)
-
-
-@contextmanager
-def _turn() -> Iterator[None]:
-    """One of the few who may wait for it, or 503 at once: nobody waits for minutes."""
-    global _turns  # noqa: PLW0603  one process, one queue
-    if _turns >= AT_ONCE:
-        raise Unavailable
-    _turns += 1
-    try:
-        yield
-    finally:
-        _turns -= 1
 
 
 async def _drawn(actor: Actor, id: uuid.UUID) -> bytes:
@@ -119,7 +98,7 @@ async def _drawn(actor: Actor, id: uuid.UUID) -> bytes:
         name=row.person_name, training=row.service_zh, training_en=row.service_en, place=row.clinic_name,
         attended_on=_day(row), number=row.number, issuer=settings().association_name,
     )  # fmt: skip
-    return await asyncio.get_running_loop().run_in_executor(DRAWING, certificate_sheet.draw, drawn)
+    return await papers.drawn(certificate_sheet.draw, drawn)
 
 
 def _day(row: Row[Any]) -> date:

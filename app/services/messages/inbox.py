@@ -15,6 +15,7 @@ from app import clock
 from app.access import Actor, fetch, visible
 from app.db import new_id
 from app.models.appointments import HealthcareService
+from app.models.funds import Fund
 from app.models.households import Person
 from app.models.identity import ResidentAccount
 from app.models.messages import InboxMessage, MessageCredit, MessageStatus, NoticeKind, SubscriptionMessage
@@ -128,8 +129,9 @@ async def _read(db: AsyncSession, rows: list[InboxMessage], language: Language) 
 
 async def _english(db: AsyncSession, rows: list[InboxMessage]) -> dict[str, str]:
     zh = {str(row.values.get("service")) for row in rows}
-    query = select(HealthcareService.zh, HealthcareService.en).where(HealthcareService.zh.in_(zh))
-    return {row.zh: row.en for row in await db.execute(query)}
+    services = select(HealthcareService.zh, HealthcareService.en).where(HealthcareService.zh.in_(zh))
+    funds = select(Fund.zh, Fund.en).where(Fund.zh.in_(zh))
+    return {row.zh: row.en for row in await db.execute(services.union_all(funds))}
 
 
 async def unread(db: AsyncSession, actor: Actor) -> int:

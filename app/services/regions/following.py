@@ -74,6 +74,13 @@ FOLLOWS: dict[tuple[str, str], Condition] = {
     ("erasure", "region_code"): _always,
     ("correction", "region_code"): _always,
     ("import_batch", "region_code"): _always,
+    ("fund", "region_code"): _always,
+    ("organization_donor", "region_code"): _always,
+    # Who works there goes on with what is under way; where it was paid from is in the books.
+    ("disbursement", "region_code"): _always,
+    ("bank_file", "region_code"): _always,
+    # Merged divisions each had their limits: a supervisor sets those of the new.
+    ("approval_limit", "region_code"): _renumbered,
     # Merged divisions each had a questionnaire: the association publishes one for the new.
     ("survey_template", "region_code"): _renumbered,
 }

@@ -20,6 +20,7 @@ from app.models.identity import CITIZEN_DOOR, ResidentAccount, SignIn
 from app.models.regions import Region
 from app.services import audit, identity
 from app.services.appointments import waitlist
+from app.services.donations.erasure import forget_donor
 from app.services.households import belonging
 from app.services.households.handbook import note
 from app.services.rights.emptying import NAME, empty, empty_households
@@ -66,6 +67,7 @@ async def _let_go_of_the_account(db: AsyncSession, actor: Actor, person: Person)
     if account is None:
         return
     account.openid = f"erased-{secrets.token_hex(16)}"
+    await forget_donor(db, account.id)
     devices = update(SignIn).where(SignIn.door == CITIZEN_DOOR, SignIn.account_id == account.id)
     await db.execute(devices.values(device=""))
     pending = select(Household).where(Household.account_id == account.id, Household.status.in_(PENDING))

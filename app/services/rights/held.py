@@ -17,6 +17,8 @@ from app.models.certificates import AttendanceCertificate
 from app.models.closures import ClosureMove
 from app.models.consents import Consent, ConsentNotice
 from app.models.corrections import Correction
+from app.models.disbursements import Disbursement, DisbursementEvent
+from app.models.donations import Donation, Pledge, ReceiptRequest
 from app.models.follow_ups import FollowUp, FollowUpEvent, FollowUpNote
 from app.models.households import (
     PENDING,
@@ -32,6 +34,7 @@ from app.models.identity import CITIZEN_DOOR, ResidentAccount, SignIn
 from app.models.life_events import LifeEvent
 from app.models.messages import InboxMessage, MessageCredit, SubscriptionMessage
 from app.models.moves import Move
+from app.models.payments import PaymentOrder, Refund
 from app.models.results import DiagnosticReport, Observation, ReportAttachment, ReportVersion, RiskAssessment
 from app.models.rights import Erasure
 from app.models.rosters import RosterMember, TrainingCertificate
@@ -198,6 +201,26 @@ HELD: tuple[Held, ...] = (
         RotationStep, "轮查邀请和答复", "Turns in rotations, steps",
         lambda a: RotationStep.turn_id.in_(
             select(RotationTurn.id).where(RotationTurn.person_id == a.person)
+        ),
+    ),
+    Held(Donation, "捐款", "Gifts", lambda a: Donation.account_id.in_(a.accounts)),
+    Held(PaymentOrder, "捐款支付", "Gifts, payments", lambda a: PaymentOrder.account_id.in_(a.accounts)),
+    Held(
+        Refund, "捐款退款", "Gifts, refunds",
+        lambda a: Refund.order_id.in_(select(PaymentOrder.id).where(PaymentOrder.account_id.in_(a.accounts))),
+    ),
+    Held(Pledge, "认捐", "Pledges", lambda a: Pledge.account_id.in_(a.accounts)),
+    Held(
+        ReceiptRequest, "捐赠票据申请", "Gifts, receipts",
+        lambda a: ReceiptRequest.donation_id.in_(
+            select(Donation.id).where(Donation.account_id.in_(a.accounts))
+        ),
+    ),
+    Held(Disbursement, "资金发放", "Payments to you", lambda a: Disbursement.person_id == a.person),
+    Held(
+        DisbursementEvent, "资金发放过程", "Payments to you, steps",
+        lambda a: DisbursementEvent.disbursement_id.in_(
+            select(Disbursement.id).where(Disbursement.person_id == a.person)
         ),
     ),
     Held(ResidentAccount, "微信账号", "WeChat account", lambda a: ResidentAccount.person_id == a.person),

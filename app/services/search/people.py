@@ -4,7 +4,7 @@ import uuid
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
-from sqlalchemy import ColumnElement, Select, func, select, tuple_, union
+from sqlalchemy import CTE, ColumnElement, Select, func, select, tuple_, union
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import aliased
 
@@ -59,9 +59,9 @@ class PeopleCriteria(SharedCriteria):
 async def search(
     db: AsyncSession, actor: Actor, criteria: PeopleCriteria, *, after: uuid.UUID | None, limit: int
 ) -> list[dict[str, Any]]:
-    """A page of the people found, masked, by household where a number of one is sought, by name, by age, by household
-    of a category, else by village. `after` is the last person of the page before. Whose document or phone is sought
-    has that look in the own file, found or not."""
+    """A page of the people found, masked, by village and household where a number of one is sought, by name, by age,
+    by household of a category, else by village. `after` is the last person of the page before. Whose document or
+    phone is sought has that look in the own file, found or not."""
     found = await matches(db, actor, criteria)
     key = list(found.selected_columns)
     if after is not None:
@@ -104,16 +104,12 @@ async def matches(db: AsyncSession, actor: Actor, criteria: PeopleCriteria) -> S
     """The living people of the actor's region who meet the criteria, as the columns to sort them by, the id last. The
     dead are counted nowhere."""
     holder = await matching.prepare(db, actor, criteria)
-    query = select(*_key(criteria, holder)).select_from(Person)
+    homes = _homes(actor, criteria)
+    query = select(*_key(criteria, holder, homes)).select_from(Person)
     query = query.where(visible(actor, Person), Person.died_on.is_(None), *_own(criteria))
-    of_household = _of_household(criteria)
-    if of_household or holder == "household":
+    if _of_household(criteria) or holder == "household":
         home = (Membership.person_id == Person.id) & Membership.valid_to.is_(None)
-        # The same region once more: whichever side the planner begins with, it begins with a part.
-        homes = select(Household.id).where(visible(actor, Household), *of_household).cte("homes")
-        if _by_number(criteria):  # found first, and once: they are few, or none
-            homes = homes.prefix_with("MATERIALIZED")
-        query = query.join(Membership, home).join(homes, homes.c.id == Membership.household_id)
+        query = query.join(Membership, home).join(homes, homes.c.household_id == Membership.household_id)
     if holder is None:
         return query
     of = (
@@ -125,10 +121,21 @@ async def matches(db: AsyncSession, actor: Actor, criteria: PeopleCriteria) -> S
     return query.join(Category, held).distinct()
 
 
-def _key(criteria: PeopleCriteria, holder: str | None) -> list[Any]:
+def _homes(actor: Actor, criteria: PeopleCriteria) -> CTE:
+    """The same region once more: whichever side the planner begins with, it begins with a part."""
+    columns = Household.region_code, Household.id.label("household_id")
+    query = select(*columns).where(visible(actor, Household), *_of_household(criteria))
+    if not _by_number(criteria):
+        return query.cte("homes")
+    # Found first, and once: they are few, or none. In the order of their index, so that a page ends it early.
+    ordered = query.order_by(Household.region_code, Household.id)
+    return ordered.cte("homes").prefix_with("MATERIALIZED")
+
+
+def _key(criteria: PeopleCriteria, holder: str | None, homes: CTE) -> list[Any]:
     """The order in which an index finds what is sought, so that a page is read and not sorted."""
     if _by_number(criteria):
-        return [Membership.household_id, Person.id]
+        return [homes.c.region_code, homes.c.household_id, Person.id]
     if criteria.name is not None:
         return [PLACES[spelling.read(criteria.name)[0]], Person.region_code, Person.id]
     if holder is not None:

@@ -47,6 +47,7 @@ ZH: dict[Any, str] = {
 }  # fmt: skip
 PURPOSE_ZH = {
     "verification": "核实", "registry_upkeep": "档案维护", "appointment": "预约服务", "follow_up": "随访",
+    "payment": "付款",
     "complaint": "投诉处理", "rights_request": "个人权利请求", "audit": "审计",
 }  # fmt: skip
 

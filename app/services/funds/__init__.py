@@ -1,0 +1,1 @@
+"""Funds, the campaigns that fill them, and the budgets by which they are spent."""

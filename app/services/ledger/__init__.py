@@ -1,0 +1,1 @@
+"""The books: accounts, transfers between them, closed months, and what an accountant reads."""

@@ -1,0 +1,1 @@
+"""WeChat Pay: orders, what it tells us, what we ask it, and refunds."""

@@ -1,0 +1,1 @@
+"""The payment provider's bills against the books, to the fen."""

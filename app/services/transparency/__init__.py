@@ -1,0 +1,1 @@
+"""What everybody may know of the fund: what came, what went, and nobody who does not want to be known."""

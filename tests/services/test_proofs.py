@@ -1,0 +1,297 @@
+"""The public log: sealed in order, signed, and provable by anybody, with another hand's tree as a witness."""
+
+import json
+import subprocess
+import sys
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from hypothesis import given as when
+from hypothesis import settings as limits
+from hypothesis import strategies as st
+from pydantic import SecretStr
+from pymerkle import InmemoryTree
+from sqlalchemy import func, select, text
+
+from app.db import new_id
+from app.errors import NotFound
+from app.models.ledger import Transfer
+from app.models.proofs import LedgerLeaf, MerkleNode, SealKey, TreeHead, UnsealedTransfer
+from app.services.ledger import posting
+from app.services.proofs import leaves, reading, sealing, tree
+from app.settings import ROOT, settings
+from tests.clients import client
+from tests.factories import ledger
+from tests.factories.proofs import VERIFIER, certificate, gift, holds
+
+PROOFS = "/public/v1/proofs"
+
+
+async def give(session, fund, *amounts):
+    for amount in amounts:
+        await ledger.give(session, fund, amount)
+
+
+async def sealed(session, many=7):
+    """A fund with so many gifts, in the log."""
+    fund = await ledger.fund(session)
+    await give(session, fund, *range(1, many + 1))
+    await session.commit()
+    assert await sealing.seal_all() == many
+    return fund
+
+
+# The tree, against another hand's
+
+
+def test_roots_and_inclusion_proofs_are_those_of_pymerkle():
+    entries = [bytes([number]) * 3 for number in range(34)]
+    theirs = InmemoryTree(algorithm="sha256")
+    theirs.append_entries(entries)
+    nodes = tree.extend(0, {}, [tree.leaf_hash(entry) for entry in entries])
+    for size in range(1, len(entries) + 1):
+        root = tree.folded(0, size, nodes)
+        assert root == theirs.get_root(size)
+        for index in range(size):
+            path = [tree.folded(*place, nodes) for place in tree.inclusion_path(index, size)]
+            assert path == theirs.prove_inclusion(index + 1, size).path[1:]
+            assert VERIFIER.root_of(tree.leaf_hash(entries[index]), index, size, path) == root
+        for first in range(1, size + 1):
+            path = [tree.folded(*place, nodes) for place in tree.consistency_path(first, size)]
+            assert VERIFIER.grew(first, size, theirs.get_root(first), root, path)
+            assert not VERIFIER.grew(first, size, theirs.get_root(first), root, [*path, root])
+            if path:
+                assert not VERIFIER.grew(first, size, theirs.get_root(first), root, path[:-1])
+
+
+def test_a_tree_grown_in_pieces_is_the_tree_grown_at_once():
+    hashes = [tree.leaf_hash(bytes([number])) for number in range(60)]
+    known = {}
+    for start, end in ((0, 1), (1, 8), (8, 8), (8, 21), (21, 60)):
+        edge = {node: known[node] for node in tree.peaks(0, start)}
+        known |= tree.extend(start, edge, hashes[start:end])
+    assert known == tree.extend(0, {}, hashes)
+
+
+def test_what_is_not_in_the_tree_has_no_path():
+    with pytest.raises(ValueError, match="no such leaf"):
+        tree.inclusion_path(3, 3)
+    with pytest.raises(ValueError, match="not empty"):
+        tree.consistency_path(0, 3)
+
+
+@limits(max_examples=25, deadline=None)
+@when(st.binary(min_size=32, max_size=32), st.binary(max_size=80))
+def test_the_verifier_knows_signatures_as_well_as_the_library(seed, message):
+    key = Ed25519PrivateKey.from_private_bytes(seed)
+    public, signature = key.public_key().public_bytes_raw(), key.sign(message)
+    assert VERIFIER.signed(public, message, signature)
+    changed = bytes([signature[5] ^ 1])
+    for wrong in (signature[:5] + changed + signature[6:], signature[:32] + b"\xff" * 32, signature[:-1]):
+        try:
+            key.public_key().verify(wrong, message)
+        except InvalidSignature:
+            pass
+        else:
+            raise AssertionError
+        try:
+            said = VERIFIER.signed(public, message, wrong)
+        except ValueError:
+            said = False
+        assert not said
+    assert not VERIFIER.signed(public, message + b"x", signature)
+
+
+# The leaf
+
+
+def test_no_two_transfers_have_the_same_bytes_and_times_are_exact():
+    assert leaves.packed([b"a", b"bc"]) != leaves.packed([b"ab", b"c"])
+    late = datetime(2099, 12, 31, 23, 59, 59, 999_999, tzinfo=UTC)
+    assert leaves.microseconds(late) == 4_102_444_799_999_999
+    assert leaves.microseconds(late + timedelta(microseconds=1)) == 4_102_444_800_000_000
+
+
+# Sealing
+
+
+async def test_what_was_posted_is_sealed_once_in_order(session):
+    fund = await sealed(session)
+    assert await sealing.seal_all() == 0
+    await give(session, fund, 100, 200)
+    await session.commit()
+    assert await sealing.seal_all() == 2
+    rows = list(await session.scalars(select(LedgerLeaf).order_by(LedgerLeaf.index)))
+    assert [row.index for row in rows] == list(range(9))
+    amounts = [VERIFIER.fields(row.data)["amount_fen"] for row in rows]
+    assert amounts == [b"1", b"2", b"3", b"4", b"5", b"6", b"7", b"100", b"200"]
+    posted = set(await session.scalars(select(Transfer.id)))
+    assert {row.transfer_id for row in rows} == posted
+    assert await session.scalar(select(func.count()).select_from(UnsealedTransfer)) == 0
+    assert list(await session.scalars(select(TreeHead.size).order_by(TreeHead.size))) == [7, 9]
+
+
+async def test_a_large_heap_is_sealed_in_bounded_batches(session, monkeypatch):
+    monkeypatch.setattr(sealing, "BATCH", 3)
+    await sealed(session)
+    assert list(await session.scalars(select(TreeHead.size).order_by(TreeHead.size))) == [3, 6, 7]
+    theirs = InmemoryTree(algorithm="sha256")
+    theirs.append_entries(list(await session.scalars(select(LedgerLeaf.data).order_by(LedgerLeaf.index))))
+    for head in await session.scalars(select(TreeHead)):
+        assert head.root == theirs.get_root(head.size)
+    assert await session.scalar(select(func.count()).select_from(MerkleNode)) == 7 + 3 + 1
+
+
+async def test_a_new_key_signs_from_then_on_and_the_old_one_stays_known(session, monkeypatch):
+    fund = await sealed(session, 2)
+    other = settings().model_copy(update={"seal_key": SecretStr("ab" * 32)})
+    monkeypatch.setattr(sealing, "settings", lambda: other)
+    row = await gift(session, fund)
+    await session.commit()
+    await sealing.seal_all()
+    assert await session.scalar(select(func.count()).select_from(SealKey)) == 2
+    new, old = await reading.heads(session, before=None, limit=5)
+    assert new["key_id"] != old["key_id"]
+    given = await certificate(session, row)
+    way = await reading.consistency(session, first=2, second=3)
+    assert holds(given, key=new["public_key"], older={"head": old, "path": way["path"]})
+    assert not holds(given, key=old["public_key"])
+
+
+# Reading
+
+
+async def test_a_donor_verifies_the_certificate_with_nothing_but_python(session, tmp_path):
+    fund = await sealed(session)
+    before = await reading.head(session)
+    row = await gift(session, fund, name="欧阳修")
+    await session.commit()
+    await sealing.seal_all()
+    given = await certificate(session, row)
+    way = (await reading.consistency(session, first=7, second=8))["path"]
+    files = {"certificate.json": given, "older.json": {"head": before, "path": way}}
+    for name, content in files.items():
+        (tmp_path / name).write_text(json.dumps(content), encoding="utf-8")
+
+    def run(key):
+        words = ("certificate.json", "--key", key, "--older", "older.json")
+        return subprocess.run(
+            (sys.executable, "-I", str(ROOT / "docs" / "verify.py"), *words), cwd=tmp_path, capture_output=True,
+            text=True, encoding="utf-8", env={"PYTHONIOENCODING": "utf-8", "PATH": ""}, check=False,
+        )  # fmt: skip
+
+    done = run(before["public_key"])
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "¥88.00" in done.stdout
+    assert done.stdout.endswith("通过 / verified\n")
+    assert run("00" * 32).returncode == 1
+    (tmp_path / "certificate.json").write_text("[]")
+    assert (run(before["public_key"]).returncode, run(before["public_key"]).stderr) == (1, "")
+
+
+async def test_a_certificate_is_of_this_name_and_number_and_survives_their_erasure(session):
+    fund = await sealed(session)
+    row = await gift(session, fund)
+    await session.commit()
+    await sealing.seal_all()
+    given = await certificate(session, row)
+    assert holds(given | {"amount_fen": 8_800, "transfer_id": str(row.transfer_id)})
+    for other in ({"name": "李四"}, {"name": None}, {"number": "20260101-0000000000"}, {"salt": "00" * 32},
+                  {"amount_fen": 8_801}, {"transfer_id": str(new_id())}):  # fmt: skip
+        assert not holds(given | other), other
+    row.salt = row.donor_name = row.public_name = None
+    await session.flush()
+    assert holds(await certificate(session, row))
+
+
+async def test_a_transfer_that_waits_for_its_seal_says_so(session):
+    fund = await sealed(session)
+    row = await gift(session, fund)
+    await session.commit()
+    with pytest.raises(reading.NotSealedYet):
+        await reading.inclusion(session, row.transfer_id)
+    with pytest.raises(NotFound) as unknown:
+        await reading.inclusion(session, new_id())
+    assert type(unknown.value) is NotFound
+    await sealing.seal_all()
+    assert (await reading.inclusion(session, row.transfer_id))["index"] == 7
+    with pytest.raises(NotFound):
+        await reading.inclusion(session, row.transfer_id, size=7)
+
+
+async def test_the_public_door_shows_all_of_it(app, session):
+    fund = await sealed(session)
+    row = await gift(session, fund)
+    await session.commit()
+    await sealing.seal_all()
+    async with client(app) as browser:
+
+        async def get(path, status=200, **query):
+            answer = await browser.get(f"{PROOFS}{path}", params=query)
+            assert answer.status_code == status, answer.text
+            return answer.json(), answer.headers["cache-control"]
+
+        head, kept = await get("/head")
+        assert (head["size"], kept) == (8, "public, max-age=5")
+        page, _ = await get("/heads", limit=1)
+        assert page["items"] == [head]
+        page, _ = await get("/heads", cursor=page["next"])
+        assert [one["size"] for one in page["items"]] == [7]
+        old, kept = await get("/heads/7")
+        assert "immutable" in kept
+        assert (await get("/keys"))[0][0]["public_key"] == head["public_key"]
+        proof, _ = await get(f"/gifts/{row.number}")
+        assert (await get(f"/transfers/{row.transfer_id}"))[0] == proof
+        assert (await get(f"/transfers/{row.transfer_id}", size=8))[1] == kept
+        given = proof | {"number": row.number, "salt": row.salt.hex(), "name": row.donor_name}
+        way, _ = await get("/consistency", first=7, second=8)
+        assert holds(given, key=head["public_key"], older={"head": old, "path": way["path"]})
+        found = [(await get("/leaves", start=start, limit=5))[0]["leaves"] for start in (0, 5)]
+        theirs = InmemoryTree(algorithm="sha256")
+        theirs.append_entries([bytes.fromhex(leaf) for part in found for leaf in part])
+        assert theirs.get_root().hex() == head["root"]
+        for path, status, query in (
+            ("/heads/3", 404, {}), ("/gifts/nobody", 404, {}), (f"/transfers/{new_id()}", 404, {}),
+            (f"/transfers/{row.transfer_id}", 404, {"size": 7}), ("/consistency", 404, {"first": 1, "second": 9}),
+            ("/consistency", 422, {"first": 8, "second": 7}), ("/consistency", 422, {"first": 0, "second": 7}),
+        ):  # fmt: skip
+            await get(path, status, **query)
+
+
+async def test_an_empty_log_has_no_head(app, connection):
+    async with client(app) as browser:
+        assert (await browser.get(f"{PROOFS}/head")).status_code == 404
+        assert (await browser.get(f"{PROOFS}/leaves")).json() == {"start": 0, "leaves": []}
+
+
+async def test_a_proof_reads_few_rows_of_a_long_log(session):
+    """Each hash by its key."""
+    await session.execute(
+        text(
+            "INSERT INTO merkle_node SELECT level, n, '\\x00' FROM generate_series(0, 14) level, "
+            "generate_series(0, (20000 >> level) - 1) n"
+        )
+    )
+    await session.execute(text("ANALYZE merkle_node"))
+    wanted = [node for place in tree.inclusion_path(4_711, 19_999) for node in tree.peaks(*place)]
+    assert len(wanted) < 30
+    assert len(await sealing.nodes(session, wanted)) == len(wanted)
+    levels, places = zip(*wanted, strict=True)
+    plan = await session.scalar(
+        text(f"EXPLAIN (FORMAT JSON) {sealing.NODES.text}"), {"levels": levels, "places": places}
+    )
+    assert "Index Scan" in str(plan)
+    assert "'Seq Scan'" not in str(plan)
+
+
+async def test_the_ledger_says_of_a_donor_only_a_commitment(session):
+    fund = await sealed(session, 1)
+    row = await gift(session, fund, name="张三")
+    await session.commit()
+    await sealing.seal_all()
+    leaf = VERIFIER.fields(bytes.fromhex((await reading.leaves(session, start=1, limit=1))[0]))
+    assert leaf["commitment"] == leaves.commitment(row.salt, row.number, "张三")
+    assert leaf["debit"] == posting.WECHAT.encode()
+    assert not any(b"donation/" in value or "张".encode() in value for value in leaf.values())
