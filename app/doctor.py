@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from pydantic import ValidationError
 from rich.console import Console
@@ -21,6 +21,7 @@ from app.settings import Settings, complaints, settings
 
 OLDEST_POSTGRES = 160000
 MOST_SKEW_SECONDS = 2.0
+MOST_UNSEALED = timedelta(minutes=5)
 
 #: What was checked, whether it is well (None: a warning), how to mend it.
 Finding = tuple[str, bool | None, str]
@@ -95,6 +96,7 @@ async def _database(session: AsyncSession) -> AsyncIterator[Finding]:
         yield await _counted_places(session)
         yield await _heads(session)
         yield await _clearing(session)
+        yield await _sealed(session)
 
 
 async def _role(session: AsyncSession) -> Finding:
@@ -172,6 +174,24 @@ async def _clearing(session: AsyncSession) -> Finding:
         True if wrong == 0 else None,
         "run `nuanxin reconcile DAY` for the latest days, then look at the report (docs/care-fund.md)",
     )
+
+
+async def _sealed(session: AsyncSession) -> Finding:
+    """The application takes transfers off the list of those that wait for the public log: none may be lost there."""
+    missing, oldest = (
+        await session.execute(
+            text(
+                "SELECT (SELECT count(*) FROM transfer) - (SELECT count(*) FROM ledger_leaf) - "
+                "(SELECT count(*) FROM unsealed_transfer), (SELECT recorded_at FROM transfer WHERE id = "
+                "(SELECT transfer_id FROM unsealed_transfer ORDER BY number LIMIT 1))"
+            )
+        )
+    ).one()
+    if missing:
+        mend = "somebody kept them out of it, or put in others: compare both tables, then docs/proofs.md"
+        return f"transfers that the public log misses: {missing}", False, mend
+    late = oldest is not None and clock.now() - oldest > MOST_UNSEALED
+    return "every transfer is in the public log, or will be", None if late else True, "start `nuanxin worker`"
 
 
 async def _stored_data(session: AsyncSession) -> Finding:

@@ -91,7 +91,7 @@ class Settings(BaseSettings):
     public_url: str = Field(
         "http://127.0.0.1:8000",
         pattern=r"^https?://[^?#]*[^/?#]$",
-        description="Where the outside reaches this server",
+        description="Where the outside reaches this server; printed on certificates",
     )
     in_app_payment: bool = Field(
         default_factory=lambda read: read.get("environment") == "development",
@@ -187,8 +187,7 @@ class Settings(BaseSettings):
         for name in ("region_code", "association_name", "association_contact"):
             if name not in self.model_fields_set:
                 problems.append(f"NUANXIN_{name.upper()} is not set")
-        if not self.wechat_base_url.startswith("https://"):
-            problems.append("NUANXIN_WECHAT_BASE_URL must be https")
+        problems += _not_https(WECHAT_BASE=self.wechat_base_url, PUBLIC=self.public_url)
         if self.in_app_payment:
             problems += self._unsafe_payment()
         return problems
@@ -209,19 +208,19 @@ class Settings(BaseSettings):
             }.items()
             if unset
         ]
-        urls = {"PUBLIC": self.public_url, "WECHAT_PAY_BASE": self.wechat_pay_base_url}
-        if self.wechat_pay_spare_url:
-            urls["WECHAT_PAY_SPARE"] = self.wechat_pay_spare_url
-        return problems + [
-            f"NUANXIN_{name}_URL must be https"
-            for name, url in urls.items()
-            if not url.startswith("https://")
-        ]
+        spare = self.wechat_pay_spare_url or "https://"
+        return problems + _not_https(WECHAT_PAY_BASE=self.wechat_pay_base_url, WECHAT_PAY_SPARE=spare)
 
     @property
     def wechat_pay_ready(self) -> bool:
         """Nobody can sign for WeChat Pay with keys that everybody knows, unless this is development."""
         return self.environment == "development" or not self._unsafe_payment()
+
+
+def _not_https(**urls: str) -> list[str]:
+    return [
+        f"NUANXIN_{name}_URL must be https" for name, url in urls.items() if not url.startswith("https://")
+    ]
 
 
 @cache

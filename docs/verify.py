@@ -3,8 +3,8 @@
 certificate.json  leaf, index, size, path, head; and number, salt, name of the gift, as the donor has them
 --key HEX         the association's public key, from a place that you trust
 --older FILE      {"head": a head that you kept, "path": the hashes of /public/v1/proofs/consistency}
-Python 3.9 or newer, nothing else. RFC 9162 (the log), RFC 8032 (ed25519). Ends with 0 only if everything holds, with 2 if something could not be checked:
-without --key anybody may have made the certificate."""
+Python 3.9 or newer, nothing else. RFC 9162 (the log), RFC 8032 (ed25519). Ends with 0 only if everything holds,
+with 2 if something could not be checked: without --key anybody may have made the certificate."""
 
 import argparse, json, sys
 from hashlib import sha256, sha512

@@ -23,6 +23,7 @@ PROPER = {
     "NUANXIN_INDEX_KEY": "0123456789abcdef" * 4,
     "NUANXIN_TOKEN_KEY": "fedcba9876543210" * 4,
     "NUANXIN_SEAL_KEY": "0f1e2d3c4b5a6978" * 4,
+    "NUANXIN_PUBLIC_URL": "https://nuanxin.example",
     "NUANXIN_WECHAT_APPID": "wx0123456789abcdef",
     "NUANXIN_WECHAT_SECRET": "0123456789abcdef0123456789abcdef",
     "NUANXIN_WECHAT_TEMPLATES": '{"appointment_reminder": "template"}',

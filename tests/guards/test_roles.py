@@ -1,14 +1,17 @@
 """The application's database role cannot bend the ledger: nothing that it can send changes what was posted."""
 
 from collections.abc import AsyncIterator
+from datetime import timedelta
 
 import asyncpg
 import pytest
+from sqlalchemy import delete
 from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
 from sqlalchemy.pool import NullPool
 
 from app import db, doctor, schema
 from app.db import Base
+from app.models.proofs import UnsealedTransfer
 from app.services.proofs import sealing
 from tests.command import told
 from tests.database import execute
@@ -132,6 +135,18 @@ async def test_the_doctor_warns_of_the_owner(session: AsyncSession) -> None:
     what, well, mend = await doctor._role(session)
     assert (what, well) == ("role postgres: could bend the ledger", None)
     assert "nuanxin_app" in mend
+
+
+async def test_the_doctor_misses_a_transfer_that_was_kept_out_of_the_log(
+    session: AsyncSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fund = await ledger.fund(session)
+    gift = await ledger.give(session, fund, 100)
+    assert (await doctor._sealed(session))[1] is True
+    monkeypatch.setattr(doctor, "MOST_UNSEALED", timedelta(0))
+    assert (await doctor._sealed(session))[1:] == (None, "start `nuanxin worker`")
+    await session.execute(delete(UnsealedTransfer).where(UnsealedTransfer.transfer_id == gift.id))
+    assert (await doctor._sealed(session))[:2] == ("transfers that the public log misses: 1", False)
 
 
 async def test_who_may_not_create_the_role_is_told(

@@ -39,11 +39,11 @@ GOOD = {
     "NUANXIN_WECHAT_TEMPLATES": '{"appointment_reminder": "template-of-our-own"}',
     "NUANXIN_WECHAT_SECRET": "a-wechat-secret-of-32-characters-too!",
     "NUANXIN_WECHAT_BASE_URL": "https://wechat.example",
+    "NUANXIN_PUBLIC_URL": "https://nuanxin.example",
 }
 
 # Wanted as well where gifts come through WeChat Pay.
 PAYMENT = {
-    "NUANXIN_PUBLIC_URL": "https://nuanxin.example",
     "NUANXIN_WECHAT_PAY_BASE_URL": "https://pay.example",
     "NUANXIN_WECHAT_PAY_MCHID": "1601959334",
     "NUANXIN_WECHAT_PAY_SERIAL": "5157F09EFDC096DE15EBE81A47057A7232F1B8E1",

@@ -22,9 +22,11 @@ from app.db import new_id
 from app.models.funds import Fund
 from app.models.identity import Role
 from app.models.ledger import LedgerTurnover, Phase, RefusedTransfer, ReversalReason, Transfer, TransferKind
+from app.models.reconciliation import DifferenceKind, DifferenceStatus, ReconciliationDifference
 from app.services.idempotency import Key
 from app.services.ledger import accounts, periods, posting, reversals
-from app.services.ledger.posting import Entry
+from app.services.ledger.posting import SUSPENSE, WECHAT, Entry
+from app.services.reconciliation import differences
 from tests.clients import a_worker
 from tests.factories import ledger as given
 from tests.races.test_booking_races import outcomes
@@ -182,14 +184,14 @@ async def test_money_in_suspense_is_explained_or_never_came(first: str) -> None:
     put = Entry(id, WECHAT, SUSPENSE, 500, TransferKind.UNMATCHED, f"bill_line/{id}", clock.today())
     await send(put, record=True)
     row = ReconciliationDifference(
-        id=id, bill_date=clock.today(), kind="unexplained", status="investigating", reference="x", ours_fen=0,
-        theirs_fen=500, transfer_id=id, created_at=clock.now(),
+        id=id, bill_date=clock.today(), kind=DifferenceKind.UNEXPLAINED, status=DifferenceStatus.INVESTIGATING,
+        reference="x", ours_fen=0, theirs_fen=500, transfer_id=id, created_at=clock.now(),
     )  # fmt: skip
     async with db.begin() as session:
         session.add(row)
 
     async def resolve(session: AsyncSession) -> None:
-        body = differences.Resolve(version=1, action=Action.FUND, fund_id=fund.id, note="x")
+        body = differences.Resolve(version=1, action=differences.Action.FUND, fund_id=fund.id, note="x")
         await differences.resolve(session, actor, id=id, body=body)
 
     async def reverse(session: AsyncSession) -> None:

@@ -434,6 +434,21 @@ async def test_suspense_is_written_off_by_two(scene, fen):
         await decided(differences.approve, scene.decides, row)
 
 
+async def test_what_one_fund_has_spent_is_taken_from_another_or_later(scene):
+    scene.wechat.moved("其他", -500, at(0))
+    await delivered(scene)
+    row = await looked_into(scene)
+    async with begin() as db:
+        rich = await books.fund(db, "RICH")
+        await books.give(db, rich, 500)
+    with pytest.raises(posting.FundInsufficient):
+        await resolved(scene, row, Action.FUND, fund_id=scene.fund.id)
+    await resolved(scene, row, Action.FUND, fund_id=rich.id)
+    assert (await balances())["220901"] == 0
+    with pytest.raises(reversals.ReversedElsewhere):
+        await reversed_by_hand(scene, row.transfer_id)
+
+
 async def reversed_by_hand(scene, id):
     async with begin() as db:
         why = {"transfer_id": id, "reason": ReversalReason.NOT_RECEIVED}

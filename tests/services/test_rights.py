@@ -429,7 +429,7 @@ async def test_who_is_erased_gave_nothing_that_anybody_could_tell(session):
             id=new_id(), donation_id=mine.id, status=status, requested_at=clock.now(),
             receipt_number="1" if status is ReceiptStatus.REVERSED else None,
         )  # fmt: skip
-        paper.payer = "李秀英"
+        paper.payer, paper.reason = "李秀英", "与李秀英不符"
         session.add(paper)
     await session.commit()
     await sealing.seal_all()
@@ -442,7 +442,8 @@ async def test_who_is_erased_gave_nothing_that_anybody_could_tell(session):
     assert (mine.donor_name, mine.public_name, mine.salt, mine.shown_as) == (None, None, None, "anonymous")
     assert (other.donor_name, other.public_name) == ("李秀英", "李某")
     papers = await session.scalars(select(ReceiptRequest).execution_options(populate_existing=True))
-    assert {(paper.status, paper.payer) for paper in papers} == {("refused", None), ("reversed", "李秀英")}
+    told = {(paper.status, paper.payer, paper.reason) for paper in papers}
+    assert told == {("refused", None, None), ("reversed", "李秀英", "与李秀英不符")}
     assert proofs.holds(certificate)
     assert proofs.holds(await proofs.certificate(session, mine))
 

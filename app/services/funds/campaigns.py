@@ -10,6 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app import clock
 from app.access import Actor, fetch, visible
+from app.db import new_id
 from app.errors import Forbidden, Invalid, StaleVersion, Unfit, WrongState
 from app.models.funds import Campaign, CampaignMode, CampaignStatus, Fund, FundStatus, LeftoverRule
 from app.models.ledger import TransferKind
@@ -198,11 +199,9 @@ async def _hand_over(db: AsyncSession, row: Campaign, leftover_fen: int) -> None
     source, target = await db.get_one(Fund, row.fund_id), await db.get_one(Fund, row.leftover_fund_id)
     if target.status is FundStatus.CLOSED:
         raise FundClosed
-    # Looked at first: a transfer that was refused once stays refused, and this one has only one name.
-    if await accounts.available(db, source.id) < leftover_fen:
-        raise posting.FundInsufficient
+    # A new name each time: what was refused stays refused. The campaign is closed once.
     entry = posting.Entry(
-        posting.transfer_id("leftover", row.id), debit=accounts.income_code(source),
+        new_id(), debit=accounts.income_code(source),
         credit=accounts.income_code(target), amount=leftover_fen, kind=TransferKind.LEFTOVER,
         reference=f"campaign/{row.id}", effective=clock.today(),
     )  # fmt: skip

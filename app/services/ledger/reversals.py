@@ -50,7 +50,8 @@ async def _explained(db: AsyncSession, row: Transfer) -> bool:
     held = await db.scalars(differences.order_by(ReconciliationDifference.id).with_for_update())
     back = aliased(Transfer)
     settled = select(Transfer.id).where(
-        Transfer.id.in_([posting.transfer_id("matched", id) for id in held]),
+        Transfer.group_id.in_(list(held)),
+        Transfer.kind == K.MATCHED,
         ~exists().where(back.reverses_id == Transfer.id),
     )
     return await db.scalar(settled) is not None

@@ -4,7 +4,7 @@ open → investigating → resolved, or written_off: proposed by one, approved b
 notice explains it. Money in suspense leaves it in the same transaction as the step."""
 
 import uuid
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime
 from enum import StrEnum
 from typing import Annotated, Self
@@ -267,7 +267,7 @@ def _entry(
 ) -> Entry:  # fmt: skip
     return Entry(
         transfer_id("matched", row.id), debit, credit, fen, kind, f"reconciliation_difference/{row.id}",
-        clock.today(), commitment=commitment,
+        clock.today(), commitment=commitment, group=row.id,
     )  # fmt: skip
 
 
@@ -276,7 +276,9 @@ async def _to_fund(db: AsyncSession, actor: Actor, row: ReconciliationDifference
         raise Invalid.at("/fund_id", "该基金已关闭", "this fund is closed")
     income = accounts.income_code(fund)
     if row.theirs_fen < 0:
-        await posting.ask(db, _entry(row, income, SUSPENSE, -row.theirs_fen, TransferKind.MATCHED))
+        # A new name each time: refused today, it may be taken from this fund later, or from another.
+        asked = replace(_entry(row, income, SUSPENSE, -row.theirs_fen, TransferKind.MATCHED), id=new_id())
+        await posting.ask(db, asked)
         return
     salt, number = leaves.new_salt(), naming.new_number()
     gift = Donation(
