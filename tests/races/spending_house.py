@@ -113,7 +113,7 @@ async def a_gift(session: AsyncSession, fund: Fund, donor: ResidentAccount, book
 def a_disbursement(fund: Fund, line: BudgetLine, officer: Actor, chance: random.Random) -> Disbursement:
     row = Disbursement(
         id=new_id(), number=f"K{new_id().hex}", fund_id=fund.id, budget_line_id=line.id, region_code=REGION,
-        amount_fen=chance.randint(1, 400), purpose="紧急救助金", payee_kind=PayeeKind.PERSON, bank_name="宁夏银行",
+        amount_fen=chance.randint(1, 600), purpose="紧急救助金", payee_kind=PayeeKind.PERSON, bank_name="宁夏银行",
         status=DisbursementStatus.SUBMITTED, submitted_by=officer.id, created_by=officer.id, created_at=clock.now(),
     )  # fmt: skip
     row.payee, row.bank_account = "王小芳", made.CARD

@@ -109,9 +109,9 @@ async def pay(
         raise Invalid.at("/paid_fen", "应大于 0 且不超过批准金额", "more than 0 and no more than approved")
     _require_since_asked(row, on, "/paid_on")
     row = await step(db, actor, row, S.PAID, reason, paid_by=actor.account_id, paid_fen=paid)
-    await _resolve(db, row, Phase.POST, paid, on)
-    if paid < row.amount_fen:
+    if paid < row.amount_fen:  # the budget before the books, as everywhere
         await _commit(db, row, paid - row.amount_fen)
+    await _resolve(db, row, Phase.POST, paid, on)
     return row
 
 
