@@ -22,10 +22,11 @@ from tests.database import TEMPLATE, clone, drop, execute, of
 
 #: The files that take longest come first: begun last, one of them would keep a processor waiting at the end.
 LONG = (
-    "test_schemathesis", "test_bench_smoke", "test_bad_input", "test_killed_postgres", "test_booking_machine",
-    "test_import_export", "test_audit", "test_rush", "test_demo", "test_import_undo", "test_first_import",
-    "test_import_races", "test_access_table", "test_merge_race", "test_registry_machine", "test_merge_undo",
-    "test_stopped_database", "test_shared_wechat_token", "test_command_line", "test_booking_races", "test_command",
+    "test_schemathesis", "test_bench_smoke", "test_bad_input", "test_booking_machine", "test_killed_ledger",
+    "test_care_fund", "test_import_export", "test_audit", "test_rush", "test_demo", "test_import_undo",
+    "test_first_import", "test_import_races", "test_access_table", "test_merge_race", "test_registry_machine",
+    "test_merge_undo", "test_stopped_database", "test_shared_wechat_token", "test_command_line", "test_booking_races",
+    "test_command",
 )  # fmt: skip
 
 

@@ -173,13 +173,15 @@ def test_a_refusal_names_every_problem_at_once_and_no_secret(monkeypatch: pytest
     assert "too-short-a-secret" not in told
 
 
-def test_the_sandbox_does_not_exist_in_production(environment: pytest.MonkeyPatch) -> None:
+def test_the_sandbox_does_not_exist_in_production(monkeypatch: pytest.MonkeyPatch) -> None:
     assert any("sandbox" in getattr(route, "path", "") for route in create_app().routes)
+    for name, value in GOOD.items():
+        monkeypatch.setenv(name, value)
     settings.cache_clear()
     try:
         app = create_app()
     finally:
-        environment.undo()
+        monkeypatch.undo()
         settings.cache_clear()
         create_app()  # the keys of the tests again
     assert not any("sandbox" in getattr(route, "path", "") for route in app.routes)
