@@ -26,3 +26,9 @@ async def clone(server: str, name: str) -> str:
 
 async def drop(server: str, name: str) -> None:
     await execute(server, f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+
+
+#: How many wait for a lock in this database: other tests wait for locks of theirs.
+WAITING = """
+SELECT count(*) FROM pg_locks WHERE NOT granted AND pid IN (
+    SELECT pid FROM pg_locks WHERE database = (SELECT oid FROM pg_database WHERE datname = current_database()))"""

@@ -19,6 +19,7 @@ from app.services import eligibility
 from app.services.duplicates import deciding, finding, merging, undoing
 from app.services.duplicates.references import moved
 from app.services.idempotency import Key
+from tests.database import WAITING
 from tests.factories import appointments as given
 from tests.factories.twins import home, somebody
 from tests.races.test_booking_races import a_submitted_form, book, outcomes, verify
@@ -166,7 +167,7 @@ async def test_a_booking_that_waited_for_a_merge_is_asked_to_try_again() -> None
             session, county, key=Key(new_id(), b"m"), kept_id=twin.id, lost_id=family.wife.id, reason="同一人"
         )
         booking = asyncio.create_task(outcomes(book(family.wife_actor, slot.id)))
-        waiting = text("SELECT count(*) FROM pg_locks WHERE NOT granted")
+        waiting = text(WAITING)
         async with db.begin() as other:
             for _ in range(500):
                 if await other.scalar(waiting):

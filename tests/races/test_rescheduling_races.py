@@ -17,6 +17,7 @@ from app.models.identity import Role
 from app.services import eligibility
 from app.services.appointments import attendance, courses, holding, making, places, rescheduling, walk_ins
 from app.services.idempotency import Key
+from tests.database import WAITING
 from tests.factories import appointments as made
 from tests.races.test_booking_races import book, booked, outcomes
 
@@ -200,5 +201,5 @@ async def test_an_offer_to_who_is_booking_the_same_slot_at_this_moment_is_not_wa
 
 
 async def _waits_for_a_lock(session: AsyncSession) -> None:
-    while not await session.scalar(text("SELECT count(*) FROM pg_locks WHERE NOT granted")):  # noqa: ASYNC110
+    while not await session.scalar(text(WAITING)):  # noqa: ASYNC110
         await asyncio.sleep(0.02)

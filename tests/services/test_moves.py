@@ -24,6 +24,7 @@ from app.services.households import belonging
 from app.services.idempotency import Key
 from app.services.moves.relocation import MoveOutdated
 from app.services.results import reading
+from tests.database import WAITING
 from tests.factories import appointments as given
 from tests.factories.appointments import Spouses
 from tests.factories.families import (
@@ -649,7 +650,7 @@ async def waiting_for(session: AsyncSession, call: Any) -> asyncio.Task[str]:
     task = asyncio.create_task(said(call))
     async with db.begin() as other:
         for _ in range(500):
-            if await other.scalar(text("SELECT count(*) FROM pg_locks WHERE NOT granted")):
+            if await other.scalar(text(WAITING)):
                 break
             await asyncio.sleep(0.01)
     assert not task.done()
