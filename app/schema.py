@@ -5,10 +5,10 @@ from functools import cache
 from urllib.parse import unquote, urlsplit
 
 import asyncpg
-from alembic import command
+from alembic import command, op
 from alembic.config import Config
 from alembic.script import ScriptDirectory
-from sqlalchemy import text
+from sqlalchemy import Enum, text
 from sqlalchemy.exc import ProgrammingError
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
@@ -54,6 +54,30 @@ END
 $$"""
 #: For somebody who may create roles.
 CREATE_ROLE = f"CREATE ROLE {ROLE} LOGIN PASSWORD '…'"
+
+
+def one_of(name: str, *values: str) -> Enum:
+    """For migrations: a column that takes these values alone, as the models have it."""
+    return Enum(*values, name=name, native_enum=False, create_constraint=True, length=40)
+
+
+def install(*functions: str) -> None:
+    """For migrations: the functions as their files in app/models/sql say."""
+    for function in functions:
+        text = (ROOT / "app" / "models" / "sql" / f"{function}.sql").read_text(encoding="utf-8")
+        op.get_bind().exec_driver_sql(text)
+
+
+def append_only(*tables: str) -> None:
+    """For migrations: from now on nothing in them is changed or deleted."""
+    for table in tables:
+        op.execute(
+            f"CREATE TRIGGER append_only BEFORE UPDATE OR DELETE ON {table} "
+            "FOR EACH ROW EXECUTE FUNCTION refuse_change()"
+        )
+        op.execute(
+            f"CREATE TRIGGER append_only_truncate BEFORE TRUNCATE ON {table} EXECUTE FUNCTION refuse_change()"
+        )
 
 
 def ours(name: str | None, kind: str, _parents: object) -> bool:

@@ -4,7 +4,7 @@ import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects import postgresql
 
-from app.settings import ROOT
+from app.schema import install
 
 revision = "0014"
 down_revision = "0013"
@@ -76,8 +76,7 @@ def slots_and_appointments() -> None:
     )
     # Its rows are of the type that the table has now.
     op.execute("DROP FUNCTION book_appointment")
-    text = (ROOT / "app" / "models" / "sql" / "book_appointment.sql").read_text(encoding="utf-8")
-    op.get_bind().exec_driver_sql(text)
+    install("book_appointment")
 
 
 def waiting_lists() -> None:

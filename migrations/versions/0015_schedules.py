@@ -3,7 +3,7 @@
 import sqlalchemy as sa
 from alembic import op
 
-from app.settings import ROOT
+from app.schema import append_only, install
 
 revision = "0015"
 down_revision = "0014"
@@ -20,8 +20,7 @@ def upgrade() -> None:
     rooms_and_practitioners()
     schedules()
     slots()
-    text = (ROOT / "app" / "models" / "sql" / "wanted_slots.sql").read_text(encoding="utf-8")
-    op.get_bind().exec_driver_sql(text)
+    install("wanted_slots")
 
 
 def states(table: str, column: str, *values: str) -> sa.CheckConstraint:
@@ -167,6 +166,4 @@ def slots() -> None:
         sa.PrimaryKeyConstraint("id", name="pk_slot_event"),
     )
     op.create_index("ix_slot_event_slot_id", "slot_event", ["slot_id", "id"])
-    for name, event in (("append_only", "UPDATE OR DELETE"), ("append_only_truncate", "TRUNCATE")):
-        each = "FOR EACH ROW " if name == "append_only" else ""
-        op.execute(f"CREATE TRIGGER {name} BEFORE {event} ON slot_event {each}EXECUTE FUNCTION refuse_change()")
+    append_only("slot_event")

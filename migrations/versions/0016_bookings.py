@@ -3,7 +3,7 @@
 import sqlalchemy as sa
 from alembic import op
 
-from app.settings import ROOT
+from app.schema import install
 
 revision = "0016"
 down_revision = "0015"
@@ -14,9 +14,7 @@ depends_on = None
 def upgrade() -> None:
     # It takes places now, and says from when somebody may book again.
     op.execute("DROP FUNCTION book_appointment")
-    for name in ("refuse_overlap", "barred_until", "book_appointment"):
-        text = (ROOT / "app" / "models" / "sql" / f"{name}.sql").read_text(encoding="utf-8")
-        op.get_bind().exec_driver_sql(text)
+    install("refuse_overlap", "barred_until", "book_appointment")
     triggers()
     notes()
     certificates()

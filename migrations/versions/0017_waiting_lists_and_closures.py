@@ -3,7 +3,7 @@
 import sqlalchemy as sa
 from alembic import op
 
-from app.settings import ROOT
+from app.schema import install
 
 revision = "0017"
 down_revision = "0016"
@@ -39,8 +39,7 @@ def lines() -> None:
         name, "waitlist_entry", ["clinic_id", "service_id", "priority", "number", "from_on", "to_on"],
         postgresql_where=sa.text("status = 'waiting'"),
     )  # fmt: skip
-    text = (ROOT / "app" / "models" / "sql" / "waitlist_follows.sql").read_text(encoding="utf-8")
-    op.get_bind().exec_driver_sql(text)
+    install("waitlist_follows")
     op.execute(
         "CREATE TRIGGER waitlist_follows AFTER UPDATE OF status ON appointment FOR EACH ROW "
         "WHEN (OLD.status = 'held' AND NEW.status <> 'held') EXECUTE FUNCTION waitlist_follows()"

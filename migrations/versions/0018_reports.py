@@ -3,6 +3,8 @@
 import sqlalchemy as sa
 from alembic import op
 
+from app.schema import append_only
+
 revision = "0018"
 down_revision = "0017"
 branch_labels = None
@@ -60,10 +62,4 @@ def attachments() -> None:
         sa.PrimaryKeyConstraint("id", name="pk_report_attachment"),
         sa.UniqueConstraint("report_id", "version", name="uq_report_attachment_report_id_version"),
     )  # fmt: skip
-    op.execute(
-        "CREATE TRIGGER append_only BEFORE UPDATE OR DELETE ON report_attachment "
-        "FOR EACH ROW EXECUTE FUNCTION refuse_change()"
-    )
-    op.execute(
-        "CREATE TRIGGER append_only_truncate BEFORE TRUNCATE ON report_attachment EXECUTE FUNCTION refuse_change()"
-    )
+    append_only("report_attachment")

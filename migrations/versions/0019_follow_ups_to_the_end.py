@@ -4,6 +4,8 @@ import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects.postgresql import JSONB
 
+from app.schema import append_only
+
 revision = "0019"
 down_revision = "0018"
 branch_labels = None
@@ -193,10 +195,4 @@ def hand_outs() -> None:
     )
     op.create_index("ix_supply_hand_out_plan_id", "supply_hand_out", ["plan_id", "id"])
     op.create_index("ix_supply_hand_out_batch", "supply_hand_out", ["batch"])
-    op.execute(
-        "CREATE TRIGGER append_only BEFORE UPDATE OR DELETE ON supply_hand_out "
-        "FOR EACH ROW EXECUTE FUNCTION refuse_change()"
-    )
-    op.execute(
-        "CREATE TRIGGER append_only_truncate BEFORE TRUNCATE ON supply_hand_out EXECUTE FUNCTION refuse_change()"
-    )
+    append_only("supply_hand_out")

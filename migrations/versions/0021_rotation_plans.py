@@ -4,6 +4,8 @@ import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects.postgresql import JSONB
 
+from app.schema import append_only
+
 revision = "0021"
 down_revision = "0020"
 branch_labels = None
@@ -156,10 +158,4 @@ def steps() -> None:
         sa.PrimaryKeyConstraint("id", name="pk_rotation_step"),
     )  # fmt: skip
     op.create_index("ix_rotation_step_turn_id", "rotation_step", ["turn_id", "id"])
-    op.execute(
-        "CREATE TRIGGER append_only BEFORE UPDATE OR DELETE ON rotation_step "
-        "FOR EACH ROW EXECUTE FUNCTION refuse_change()"
-    )
-    op.execute(
-        "CREATE TRIGGER append_only_truncate BEFORE TRUNCATE ON rotation_step EXECUTE FUNCTION refuse_change()"
-    )
+    append_only("rotation_step")

@@ -3,7 +3,7 @@
 import sqlalchemy as sa
 from alembic import op
 
-from app.settings import ROOT
+from app.schema import install
 
 revision = "0022"
 down_revision = "0021"
@@ -38,8 +38,7 @@ def changes() -> None:
     op.create_index(
         "ix_appointment_left_clinic_id", "appointment_left", ["clinic_id", "changed_in", "appointment_id"]
     )
-    text = (ROOT / "app" / "models" / "sql" / "appointment_changed.sql").read_text(encoding="utf-8")
-    op.get_bind().exec_driver_sql(text)
+    install("appointment_changed")
     op.execute(
         "CREATE TRIGGER appointment_changed BEFORE UPDATE OF status, slot_id, clinic_id, starts_at, ends_at, places "
         "ON appointment FOR EACH ROW EXECUTE FUNCTION appointment_changed()"

@@ -3,7 +3,7 @@
 import sqlalchemy as sa
 from alembic import op
 
-from app.settings import ROOT
+from app.schema import append_only, install, one_of
 
 revision = "0024"
 down_revision = "0023"
@@ -29,27 +29,6 @@ BEGIN
     END LOOP;
 END
 $$"""
-
-
-def one_of(name: str, *values: str) -> sa.Enum:
-    return sa.Enum(*values, name=name, native_enum=False, create_constraint=True, length=40)
-
-
-def install(*functions: str) -> None:
-    for function in functions:
-        text = (ROOT / "app" / "models" / "sql" / f"{function}.sql").read_text(encoding="utf-8")
-        op.get_bind().exec_driver_sql(text)
-
-
-def append_only(*tables: str) -> None:
-    for table in tables:
-        op.execute(
-            f"CREATE TRIGGER append_only BEFORE UPDATE OR DELETE ON {table} "
-            "FOR EACH ROW EXECUTE FUNCTION refuse_change()"
-        )
-        op.execute(
-            f"CREATE TRIGGER append_only_truncate BEFORE TRUNCATE ON {table} EXECUTE FUNCTION refuse_change()"
-        )
 
 
 def accountants() -> None:

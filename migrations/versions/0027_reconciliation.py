@@ -3,25 +3,12 @@
 import sqlalchemy as sa
 from alembic import op
 
+from app.schema import append_only, one_of
+
 revision = "0027"
 down_revision = "0026"
 branch_labels = None
 depends_on = None
-
-
-def one_of(name: str, *values: str) -> sa.Enum:
-    return sa.Enum(*values, name=name, native_enum=False, create_constraint=True, length=40)
-
-
-def append_only(*tables: str) -> None:
-    for table in tables:
-        op.execute(
-            f"CREATE TRIGGER append_only BEFORE UPDATE OR DELETE ON {table} "
-            "FOR EACH ROW EXECUTE FUNCTION refuse_change()"
-        )
-        op.execute(
-            f"CREATE TRIGGER append_only_truncate BEFORE TRUNCATE ON {table} EXECUTE FUNCTION refuse_change()"
-        )
 
 
 def upgrade() -> None:
