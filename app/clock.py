@@ -1,6 +1,6 @@
 """The only wall clock. Instants are UTC; business dates are Asia/Shanghai, which has no daylight saving."""
 
-from datetime import UTC, date, datetime, timedelta, timezone
+from datetime import UTC, date, datetime, time, timedelta, timezone
 
 SHANGHAI = timezone(timedelta(hours=8), "Asia/Shanghai")
 
@@ -10,7 +10,17 @@ def now() -> datetime:
 
 
 def today() -> date:
-    return now().astimezone(SHANGHAI).date()
+    return day_of(now())
+
+
+def day_of(moment: datetime) -> date:
+    """The day on which it falls in China."""
+    return moment.astimezone(SHANGHAI).date()
+
+
+def midnight(day: date) -> datetime:
+    """The instant at which the day begins in China."""
+    return datetime.combine(day, time(), SHANGHAI)
 
 
 def years_ago(years: int) -> date:

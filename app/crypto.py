@@ -5,6 +5,7 @@ SM4-GCM and SM3 are the national algorithms that GB/T 39786-2021 asks for (GB/T 
 
 import hashlib
 import hmac
+import json
 import secrets
 from functools import lru_cache
 from typing import Any, Protocol
@@ -123,6 +124,25 @@ class Sealed:
 
     def __set__(self, row: Any, value: str | None) -> None:
         setattr(row, f"{self._name}_sealed", None if value is None else seal(value, place=self._place(row)))
+
+
+class SealedList(Sealed):
+    """The same of a list of plain values; of an empty one nothing is stored."""
+
+    def __get__(self, row: Any, owner: type) -> Any:
+        written = super().__get__(row, owner)
+        return written if row is None else json.loads(written or "[]")
+
+    def __set__(self, row: Any, value: list[Any]) -> None:  # type: ignore[override]
+        super().__set__(row, json.dumps(value, ensure_ascii=False) if value else None)
+
+
+def sealed(base: type[Any]) -> list[tuple[Any, str]]:
+    """Every model below this one with each of its sealed attributes."""
+    models = [mapper.class_ for mapper in base.registry.mappers]
+    return [
+        (model, name) for model in models for name, held in vars(model).items() if isinstance(held, Sealed)
+    ]
 
 
 @lru_cache(maxsize=4)

@@ -1,17 +1,16 @@
 """The engine, the declarative base, and the two ways to talk to PostgreSQL: a transaction, a statement."""
 
-import asyncio
 import secrets
 import time
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from sqlalchemy import URL, BigInteger, DateTime, Enum, LargeBinary, MetaData, Text, Uuid, event
+from sqlalchemy import URL, BigInteger, DateTime, Enum, LargeBinary, MetaData, Text, Uuid, event, text
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
 from sqlalchemy.orm import DeclarativeBase
@@ -27,7 +26,7 @@ __all__ = [
     "connect",
     "driver",
     "get_db",
-    "get_statement_db",
+    "in_batches",
     "new_id",
 ]
 
@@ -118,6 +117,19 @@ async def begin() -> AsyncIterator[AsyncSession]:
         yield db
 
 
+async def in_batches(batch: Callable[[AsyncSession], Awaitable[int]], size: int) -> int:
+    """For jobs: again and again, each in a transaction of its own, until a batch is not full. Says how many in all.
+    A statement may take five minutes."""
+    total = 0
+    while True:
+        async with begin() as db:
+            await db.execute(text("SET LOCAL statement_timeout = '5min'"))
+            done = await batch(db)
+        total += done
+        if done < size:
+            return total
+
+
 @asynccontextmanager
 async def aside() -> AsyncIterator[AsyncSession]:
     """A transaction beside an open one, which is about to be refused and holds its locks until this one has ended."""
@@ -130,19 +142,6 @@ async def get_db() -> AsyncIterator[AsyncSession]:
     """The request's transaction, committed after serialisation and before the response leaves."""
     async with sessions.begin() as db:
         yield db
-
-
-async def get_statement_db() -> AsyncIterator[AsyncSession]:
-    """For a request that is one statement. Committing costs nothing in autocommit, and a service may do so
-    midway to give its connection back. Who has asked for nothing has nothing to give back."""
-    db = statements()
-    try:
-        yield db
-        if db.in_transaction():
-            await db.commit()
-    finally:
-        if db.in_transaction():
-            await asyncio.shield(db.close())
 
 
 def new_id() -> uuid.UUID:

@@ -10,7 +10,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app import clock, tokens
 from app.access import Actor
-from app.models.appointments import Clinic, HealthcareService, Slot, SlotStatus
+from app.models.appointments import Clinic, Slot, SlotStatus
+from app.models.catalogue import HealthcareService
 from app.models.funds import BudgetLine, CampaignMode, Fund
 from app.models.identity import STAFF_ROLES, Role
 from app.models.partners import Algorithm, Organization, PartnerKey
@@ -135,7 +136,7 @@ async def _care_fund(db: AsyncSession) -> None:
     """Through the services, as the people who may do it. Each year has its budget."""
     if await db.scalar(select(Fund.id).where(Fund.id == FUND)) is None:
         await _funds(db)
-        await _campaign(db)
+        await _campaigns(db)
         await _gifts(db)
     await _budget(db)
 
@@ -152,16 +153,24 @@ async def _funds(db: AsyncSession) -> None:
         await funds.open_fund(db, ADMINISTRATOR, key=_key(name), new=new)
 
 
-async def _campaign(db: AsyncSession) -> None:
-    today = clock.today()
-    new = campaigns.NewCampaign(
+async def _campaigns(db: AsyncSession) -> None:
+    """One to a known circle, that takes gifts here; one that everybody sees, with its papers, paid at a platform."""
+    until = {"starts_on": clock.today(), "ends_on": clock.today() + timedelta(days=365)}
+    circle = campaigns.NewCampaign(
         fund_id=FUND, zh="暖心·好孕（演示）", en="A warm start (demo)", story_zh="为困难家庭的孕产妇提供营养包和陪护。",
         story_en="Food and company for expecting mothers in hardship.", mode=CampaignMode.TARGETED,
-        in_app_payment=settings().in_app_payment,
-        goal_fen=100_000_00, starts_on=today, ends_on=today + timedelta(days=365),
+        in_app_payment=settings().in_app_payment, goal_fen=100_000_00, **until,
     )  # fmt: skip
-    row = await campaigns.draft(db, ADMINISTRATOR, key=_key("campaign"), new=new)
-    await campaigns.open_campaign(db, ADMINISTRATOR, id=row.id, version=row.version)
+    public = campaigns.NewCampaign(
+        fund_id=FUND, zh="暖冬行动（演示）", en="A warm winter (demo)", story_zh="为特殊困难家庭的老人送去冬衣和煤款。",
+        story_en="Clothes and coal for the old in hardship.", mode=CampaignMode.PLATFORM_IMPORT, in_app_payment=False,
+        certificate_number="53640000MJ0000000X", filing_number="53640000MJ0000000XA26001",
+        platform_name="公开募捐平台（演示）", platform_url="https://platform.example/warm-winter",
+        goal_fen=50_000_00, **until,
+    )  # fmt: skip
+    for name, new in (("campaign", circle), ("public campaign", public)):
+        row = await campaigns.draft(db, ADMINISTRATOR, key=_key(name), new=new)
+        await campaigns.open_campaign(db, ADMINISTRATOR, id=row.id, version=row.version)
 
 
 async def _gifts(db: AsyncSession) -> None:

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 
 from pydantic import ValidationError
 from rich.console import Console
-from sqlalchemy import func, select, text
+from sqlalchemy import func, select, text, union
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -14,8 +14,6 @@ from app import clock, crypto, db, embedded, schema
 from app.access import Actor
 from app.models.households import Household, HouseholdStatus, Membership, Person, Relation
 from app.models.ledger import LedgerAccount
-from app.models.partners import PartnerKey
-from app.models.staff import StaffAccount
 from app.services.reconciliation import report as clearing
 from app.settings import Settings, complaints, settings
 
@@ -79,6 +77,7 @@ def _keys(config: Settings) -> Finding:
 
 
 async def _database(session: AsyncSession) -> AsyncIterator[Finding]:
+    await session.execute(text("SET LOCAL statement_timeout = '10min'"))  # whole tables are read
     version = int(await session.scalar(text("SHOW server_version_num")) or 0)
     yield f"PostgreSQL {version // 10000}", version >= OLDEST_POSTGRES, "PostgreSQL 16 or newer is needed"
     there: datetime = (await session.execute(text("SELECT clock_timestamp()"))).scalar_one()
@@ -119,7 +118,6 @@ async def _role(session: AsyncSession) -> Finding:
 
 async def _counted_places(session: AsyncSession) -> Finding:
     """Everybody is counted where the household of the active membership lives, and nowhere without one."""
-    await session.execute(text("SET LOCAL statement_timeout = '10min'"))
     lives = (
         select(Household.region_code)
         .join(Membership, Membership.household_id == Household.id)
@@ -195,17 +193,30 @@ async def _sealed(session: AsyncSession) -> Finding:
 
 
 async def _stored_data(session: AsyncSession) -> Finding:
-    """The newest and the oldest of each kind of secret open with the keys at hand."""
-    for model, field in ((Person, "document_number"), (PartnerKey, "secret"), (StaffAccount, "totp_secret")):
-        ends = [
-            await session.scalar(select(model).order_by(order).limit(1))
-            for order in (model.id, model.id.desc())
-        ]
-        try:
-            _ = [getattr(row, field) for row in ends if row]
-        except crypto.Undecryptable:
-            mend = (
-                "a key version is missing from NUANXIN_FIELD_KEYS, or the database is of another installation"
-            )
-            return "stored data open with these keys", False, mend
-    return "stored data open with these keys", True, ""
+    """The newest and the oldest value of each sealed attribute open with the keys at hand, and no key is missing that
+    anything was ever sealed with."""
+    what, mend = "stored data open with these keys", "a key version is missing from NUANXIN_FIELD_KEYS, or "
+    mend += "the database is of another installation"
+    try:
+        for model, name in crypto.sealed(db.Base):
+            there = select(model).where(getattr(model, f"{name}_sealed").is_not(None)).limit(1)
+            for order in (model.id, model.id.desc()):
+                row = await session.scalar(there.order_by(order))
+                _ = row and getattr(row, name)
+        in_use = await _versions(session)
+        for version in in_use:
+            crypto.keys().field_key(version)
+    except (crypto.Undecryptable, KeyError):
+        return what, False, mend
+    return f"{what} (versions in use: {', '.join(map(str, in_use)) or 'none'})", True, ""
+
+
+async def _versions(session: AsyncSession) -> list[int]:
+    """Of keys: a version that is not among them may be thrown away."""
+    columns = [column for table in db.Base.metadata.sorted_tables for column in table.columns]
+    each = (
+        select(func.get_byte(func.substr(column, 1, 1), 0)).where(column.is_not(None)).distinct()
+        for column in columns
+        if column.name.endswith("_sealed")
+    )
+    return sorted(await session.scalars(union(*each)))

@@ -246,6 +246,7 @@ EXPLAINED = {
     "union_tag_not_found": ("必填", "required"),
     "timezone_aware": ("须带时区", "needs a time zone"),
     "bool_parsing": ("应为 true 或 false", "true or false"),
+    **dict.fromkeys(("int_type", "int_parsing", "int_from_float"), ("应为整数", "a whole number")),
 }
 WRONG_TYPE = "类型或格式不正确", "of the wrong type or form"
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import asyncpg
 from pgqueuer import PgQueuer
+from pgqueuer.errors import FailingListenerError
 from pgqueuer.models import Job, Schedule
 
 from app.access import Actor
@@ -51,7 +52,7 @@ async def run(url: str, stop: asyncio.Event) -> None:
     while not stop.is_set():
         try:
             await _work(url, stop)
-        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, FailingListenerError) as error:
             log.warning("job worker lost the database", exc_info=error)
             await asyncio.sleep(RECONNECT_SECONDS)
 

@@ -88,6 +88,10 @@ class Settings(BaseSettings):
         None,
         description="Token of WeChat's message push, which tells what residents agreed to; unset: not taken",
     )
+    wechat_push_key: SecretStr | None = Field(
+        None,
+        description="Its EncodingAESKey (43 characters), where the push is sealed; unset: it is plain",
+    )
     public_url: str = Field(
         "http://127.0.0.1:8000",
         pattern=r"^https?://[^?#]*[^/?#]$",
@@ -148,6 +152,13 @@ class Settings(BaseSettings):
     def _is_a_key(cls, key: SecretStr) -> SecretStr:
         if not re.fullmatch("[0-9A-Fa-f]{64}", key.get_secret_value()):
             raise ValueError("NUANXIN_SEAL_KEY must be 64 hex digits")
+        return key
+
+    @field_validator("wechat_push_key")
+    @classmethod
+    def _is_a_push_key(cls, key: SecretStr | None) -> SecretStr | None:
+        if key is not None and not re.fullmatch("[0-9A-Za-z]{43}", key.get_secret_value()):
+            raise ValueError("NUANXIN_WECHAT_PUSH_KEY must be 43 letters and digits")
         return key
 
     @model_validator(mode="after")

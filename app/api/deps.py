@@ -1,7 +1,8 @@
 """Everything an endpoint may ask for: who acts, the transaction, the request's key, a page, types for input."""
 
 import base64
-import hashlib
+import hmac
+import inspect
 import json
 import uuid
 from collections.abc import Awaitable, Callable
@@ -13,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from app import db, errors
 from app.access import Actor, Permission
+from app.crypto import keys
 from app.errors import Forbidden, Invalid, Unauthenticated
 from app.services import audit, identity, partners, staff
 from app.services.idempotency import Key
@@ -23,7 +25,6 @@ __all__ = ["Body", "Day", "Line", "Moment", "Note", "RegionCode", "Text", "examp
 # `api` may not import sqlalchemy: what it needs of it comes from app.db.
 AsyncSession = db.AsyncSession
 Db = Annotated[AsyncSession, Depends(db.get_db, scope="function")]
-StatementDb = Annotated[AsyncSession, Depends(db.get_statement_db, scope="function")]
 
 
 Version = Annotated[
@@ -44,6 +45,7 @@ class View(BaseModel):
 
 
 Item = TypeVar("Item")
+Part = TypeVar("Part")
 
 
 class Listing(BaseModel, Generic[Item]):
@@ -78,6 +80,11 @@ class Page(BaseModel):
     def after(self, *kinds: Callable[[str], Any]) -> tuple[Any, ...] | None:
         return None if self.cursor is None else Cursor.decode(self.cursor, *kinds)
 
+    def after_one(self, kind: Callable[[str], Part]) -> Part | None:
+        """Of a key of one part."""
+        found = self.after(kind)
+        return None if found is None else found[0]
+
 
 def _page(
     limit: Annotated[int, Query(ge=1, le=100)] = 20,
@@ -102,7 +109,8 @@ async def _key(
         uuid.UUID | None, Header(alias="Idempotency-Key", description="UUID; becomes the row's id")
     ] = None,
 ) -> Key:
-    seen = hashlib.sha256(f"{request.method} {request.scope['path']}\n".encode())
+    # Keyed: a body may say little but a name and a number, which nobody shall find by trying.
+    seen = hmac.new(keys().index_key(), f"{request.method} {request.scope['path']}\n".encode(), "sha256")
     seen.update(await request.body())
     return Key(idempotency_key or db.new_id(), seen.digest())
 
@@ -164,12 +172,16 @@ async def record_denial(request: Request, error: Exception) -> Response:
 
 
 def _may(door: Callable[..., Awaitable[Actor]]) -> Callable[[Permission], DependsParam]:
+    """`door` is called, not depended on: each level of dependencies costs every request of a rush."""
+
     def may(permission: Permission) -> DependsParam:
-        async def allowed(actor: Annotated[Actor, Depends(door, scope="function")]) -> Actor:
+        async def allowed(**of_request: Any) -> Actor:
+            actor = await door(**of_request)
             if not actor.may(permission):
                 raise Denied(actor, permission)
             return actor
 
+        allowed.__signature__ = inspect.signature(door)  # type: ignore[attr-defined]
         allowed.permission = permission  # type: ignore[attr-defined]  # read by OpenAPI and the guards
         depends: DependsParam = Depends(allowed, scope="function")
         return depends

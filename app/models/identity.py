@@ -50,6 +50,10 @@ STAFF_ROLES = (
 )
 
 
+#: How the WeChat id of an account begins that is nobody's any more.
+ERASED = "erased-"
+
+
 class ResidentAccount(Base):
     """A WeChat user. Bound to at most one person, and a person to at most one account."""
 

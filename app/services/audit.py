@@ -8,7 +8,7 @@ from sqlalchemy import Select, func, insert, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app import clock
-from app.access import Actor, own_person, region_bounds
+from app.access import Actor, lies_in, own_person
 from app.errors import Forbidden
 from app.logs import request_id
 from app.models.audit import AuditEvent
@@ -100,8 +100,7 @@ async def trail(
 ) -> list[AuditEvent]:  # fmt: skip
     """The trail, by person or by actor, newest first. Events belong to no region, so that only an auditor of the
     association's own region, or of one above it, reads them. Reading is itself recorded."""
-    first, last = region_bounds(actor.region_code)
-    if not first <= settings().region_code <= last:
+    if not lies_in(settings().region_code, actor.region_code):
         raise TrailOfWholeAssociation
     query = select(AuditEvent)
     if person_id is not None:

@@ -17,7 +17,7 @@ from app.models.audit import IdempotencyKey
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """`id` becomes the row's id; `fingerprint` is a hash of method, path and body."""
+    """`id` becomes the row's id; `fingerprint` is a keyed hash of method, path and body."""
 
     id: uuid.UUID
     fingerprint: bytes

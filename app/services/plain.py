@@ -2,7 +2,7 @@
 
 import re
 from dataclasses import dataclass
-from datetime import date
+from datetime import UTC, date
 from typing import Annotated, Any
 
 from pydantic import (
@@ -17,7 +17,8 @@ from pydantic import (
 from pydantic_core import CoreSchema
 from pydantic_core.core_schema import no_info_after_validator_function, str_schema
 
-from app.errors import Unfit
+from app import clock
+from app.errors import Invalid, Unfit
 
 
 def _ordinary(text: str) -> str:
@@ -60,7 +61,19 @@ def _in_range(value: date) -> date:
 
 
 Day = Annotated[date, BeforeValidator(_written), AfterValidator(_in_range)]
-Moment = Annotated[AwareDatetime, BeforeValidator(_written), AfterValidator(_in_range)]
+#: In UTC from the start, so that a request repeated is answered to the letter as the first time, from the table.
+Moment = Annotated[
+    AwareDatetime,
+    BeforeValidator(_written),
+    AfterValidator(_in_range),
+    AfterValidator(lambda moment: moment.astimezone(UTC)),
+]
+
+
+def require_past(pointer: str, day: date) -> None:
+    """Today at the latest."""
+    if day > clock.today():
+        raise Invalid.at(pointer, "不能晚于今天", "lies in the future")
 
 
 def _no_truth_values(schema: Any) -> None:
