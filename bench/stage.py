@@ -1,14 +1,16 @@
-"""Where the runs take place: a PostgreSQL of their own, residents and slots, server processes, and the judge."""
+"""Where the runs take place: a PostgreSQL of their own, and server processes."""
 
 import asyncio
 import os
+import platform
 import subprocess
 import sys
 import tempfile
 import uuid
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 
 import asyncpg
@@ -23,11 +25,19 @@ from tests.database import execute
 from tests.servers import free_ports, stop, wait_ready
 
 POOL = 10
-ACCOUNT, SLOT = 0xA, 0x5
+#: What the server is set to for each series. To a flush 1 ms is added as an ordinary disk or a standby would.
+DISKS = {
+    "this disk": ("commit_delay = 0", "commit_siblings = 5"),
+    "+1 ms a flush": ("commit_delay = 1000", "commit_siblings = 0"),
+}
+SHOWN = (
+    "fsync", "synchronous_commit", "full_page_writes", "wal_sync_method", "shared_buffers", "max_connections",
+    "commit_delay", "commit_siblings",
+)  # fmt: skip
 
 
 def numbered(kind: int, number: int) -> uuid.UUID:
-    """The same ids are made in SQL below and in pgbench's script."""
+    """The same ids are made in SQL."""
     return uuid.UUID(int=kind << 96 | number)
 
 
@@ -66,102 +76,33 @@ async def fetch(url: str, query: str) -> list[asyncpg.Record]:
     return list(rows)
 
 
-# Couples, each wife with an account, both with consent to every notice and with eligibility settled.
-RESIDENTS = """
-CREATE FUNCTION pg_temp.numbered(kind int, i bigint) RETURNS uuid LANGUAGE sql
-    RETURN (lpad(to_hex(kind), 8, '0') || lpad(to_hex(i), 24, '0'))::uuid;
-INSERT INTO organization (id, name, region_code, algorithm, disabled_at, created_at)
-    SELECT pg_temp.numbered(1, 1), '妇幼保健院', '640104000000', 'hmac-sha256', NULL, now();
-INSERT INTO clinic (id, organization_id, region_code, name, address, phone, created_at)
-    SELECT pg_temp.numbered(2, 1), pg_temp.numbered(1, 1), '640104000000', '优生门诊', '解放东街1号',
-    '0951-1234567', now();
-INSERT INTO person (id, name, pinyin, initials, sex, birth_date, document_kind, document_number_sealed,
-                    document_index, created_at)
-    SELECT pg_temp.numbered(kind, i), '马兰', 'ma lan', 'ml', CASE kind WHEN 3 THEN 'female' ELSE 'male' END,
-           '1995-06-01',
-           'passport', '\\x00', sha256((kind || '-' || i)::bytea), now()
-      FROM generate_series(1, {residents}) i, unnest(ARRAY[3, 4]) kind;
-INSERT INTO couple (id, wife_id, husband_id, plans_pregnancy, valid_from)
-    SELECT pg_temp.numbered(6, i), pg_temp.numbered(3, i), pg_temp.numbered(4, i), true, '2023-01-01'
-      FROM generate_series(1, {residents}) i;
-INSERT INTO resident_account (id, openid, person_id, bound_at, created_at)
-    SELECT pg_temp.numbered(10, i), 'o-' || i, pg_temp.numbered(3, i), now(), now()
-      FROM generate_series(1, {residents}) i;
-INSERT INTO consent (id, person_id, notice_id, given_at)
-    SELECT gen_random_uuid(), p.id, n.id, now() FROM person p, consent_notice n;
-INSERT INTO qualification (id, service_id, person_id, spouse_id, subject_id, cycle, region_code, rule_version_id,
-                           facts, decided_at, valid_until)
-    SELECT gen_random_uuid(), s.id, pg_temp.numbered(k.kind, i), pg_temp.numbered(7 - k.kind, i),
-           pg_temp.numbered(6, i), 'child-1', '640104001000', r.id, '{{}}', now(), now() + interval '30 days'
-      FROM generate_series(1, {residents}) i, unnest(ARRAY[3, 4]) AS k(kind), healthcare_service s, rule_version r
-     WHERE s.code = 'pre_pregnancy_check' AND r.kind = 'eligibility' AND r.code = s.rule_code;
-VACUUM ANALYZE;
-"""
-
-# The append-only triggers rest for this superuser's session only: every run starts from the same empty tables.
-CLEAR = """
-SET session_replication_role = replica;
-TRUNCATE appointment, appointment_event, audit_event, idempotency_key, slot CASCADE;
-INSERT INTO slot (id, clinic_id, service_id, starts_at, ends_at, capacity, booked, opens_at, status, created_at)
-    SELECT ('00000005' || lpad(to_hex(i), 24, '0'))::uuid, c.id, s.id, now() + interval '7 days' + i * interval '1 h',
-           now() + interval '7 days' + (i + 1) * interval '1 h', {capacity}, 0,
-           now() - interval '1 day', 'open', now()
-      FROM generate_series(1, {slots}) i, clinic c, healthcare_service s WHERE s.code = 'pre_pregnancy_check';
-VACUUM ANALYZE slot;
-VACUUM ANALYZE appointment;
-CHECKPOINT;
-"""
-
-
-async def furnish(url: str, residents: int) -> None:
-    # One statement at a time: VACUUM runs in no transaction.
-    await execute(url, *_statements(RESIDENTS.format(residents=residents)))
-
-
-async def clear(url: str, *, slots: int, full: bool) -> None:
-    """Empty tables. A slot has room for all, or none left: a capacity of 0 is full without appointments."""
-    await execute(url, *_statements(CLEAR.format(slots=slots, capacity=0 if full else 10_000)))
-
-
-def _statements(script: str) -> list[str]:
-    return [statement for statement in script.split(";\n") if statement.strip()]
-
-
-ACTIVE = "status IN ('held', 'booked', 'arrived', 'fulfilled')"
-JUDGE = {
-    "a slot's counter is not its appointments": f"""
-        SELECT count(*) FROM slot s
-         WHERE s.booked <> (SELECT count(*) FROM appointment a WHERE a.slot_id = s.id AND {ACTIVE})""",
-    "a slot is overbooked": f"""
-        SELECT count(*) FROM (SELECT slot_id FROM appointment WHERE {ACTIVE} GROUP BY slot_id
-         HAVING count(*) > (SELECT capacity FROM slot WHERE slot.id = slot_id)) AS over""",
-    "a couple is booked twice": f"""
-        SELECT count(*) FROM (SELECT 1 FROM appointment WHERE {ACTIVE}
-         GROUP BY subject_id, service_id, cycle HAVING count(*) > 1) AS twice""",
-    "an appointment lacks its event, audit or key": """
-        SELECT (SELECT abs(count(*) - (SELECT count(*) FROM appointment)) FROM appointment_event)
-             + (SELECT abs(count(*) - 2 * (SELECT count(*) FROM appointment)) FROM audit_event)
-             + (SELECT abs(count(*) - (SELECT count(*) FROM appointment)) FROM idempotency_key)""",
-}
-
-
-async def violations(url: str, *, confirmed: int, unsure: int) -> list[str]:
-    """What is wrong after a run. `confirmed` callers heard 201; `unsure` ones heard nothing."""
-    await _quiet(url)
-    found = [rule for rule, query in JUDGE.items() if (await fetch(url, query))[0][0]]
-    rows = (await fetch(url, "SELECT count(*) FROM appointment"))[0][0]
-    if not confirmed <= rows <= confirmed + unsure:
-        found.append(f"{confirmed} heard 201, {rows} are booked")
-    return found
-
-
-async def _quiet(url: str) -> None:
-    """The textbook's commit comes after its answer: wait for the last."""
-    busy = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'nuanxin' AND state <> 'idle'"
+async def still(url: str, who: str) -> None:
+    """Wait for their last transaction."""
+    busy = f"SELECT count(*) FROM pg_stat_activity WHERE {who} AND state <> 'idle'"
     for _ in range(100):
         if not (await fetch(url, busy))[0][0]:
             return
         await asyncio.sleep(0.05)
+
+
+def configure(url: str, disk: str) -> None:
+    changes = [f"ALTER SYSTEM SET {one}" for one in DISKS[disk]]
+    asyncio.run(execute(url, *changes, "SELECT pg_reload_conf()"))
+
+
+def machine(url: str) -> str:
+    names = ", ".join(f"'{name}'" for name in (*SHOWN, "server_version"))
+    rows = asyncio.run(fetch(url, f"SELECT name, setting FROM pg_settings WHERE name IN ({names})"))
+    libraries = ("fastapi", "sqlalchemy", "asyncpg", "pydantic", "uvicorn")
+    return (
+        f"PostgreSQL {' '.join(f'{name}={setting}' for name, setting in rows)}\n"
+        f"Python {platform.python_version()} {' '.join(f'{name}={version(name)}' for name in libraries)}"
+    )
+
+
+def statements(script: str) -> list[str]:
+    """One at a time: VACUUM runs in no transaction."""
+    return [statement for statement in script.split(";\n") if statement.strip()]
 
 
 @dataclass(frozen=True)
@@ -183,20 +124,22 @@ class Servers:
 
 UVICORN = ("uvicorn", "--factory", "--no-access-log", "--log-level", "warning")
 OURS = (*UVICORN, "app.main:asgi", "--port")
-TEXTBOOK = (*UVICORN, "bench.textbook:asgi", "--port")
-BARE = ("bench.bare",)
+
+
+def served(module: Sequence[str], url: str, servers: int) -> AbstractContextManager[Servers]:
+    """Processes of our own Python on this database."""
+    given = {"NUANXIN_DATABASE_URL": url, "NUANXIN_DATABASE_POOL": str(POOL)}
+    return started((sys.executable, "-m", *module), given, servers)
 
 
 @contextmanager
-def served(module: Sequence[str], url: str, servers: int) -> Iterator[Servers]:
-    """Server processes on ports of their own, so that the client can deal its connections out evenly."""
+def started(command: Sequence[str], environment: Mapping[str, str], servers: int) -> Iterator[Servers]:
+    """On ports of their own, so that the client can deal its connections out evenly."""
     ports = free_ports(servers)
-    given = {"NUANXIN_DATABASE_URL": url, "NUANXIN_DATABASE_POOL": str(POOL)}
     with tempfile.NamedTemporaryFile() as log:
         processes = [
             subprocess.Popen(
-                [sys.executable, "-m", *module, str(port)],
-                env={**os.environ, **given}, stdout=log, stderr=log, cwd=ROOT,
+                [*command, str(port)], env={**os.environ, **environment}, stdout=log, stderr=log, cwd=ROOT,
             )
             for port in ports
         ]  # fmt: skip

@@ -3,21 +3,20 @@
 import asyncio
 import json
 import subprocess
-import venv
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
-from sqlalchemy.engine import make_url
+from rich.console import Console
 
 from app.settings import ROOT
-from bench.ledger_plan import Posted, Workload
+from bench import peer
+from bench.ledger.plan import Posted, Workload
 from bench.stage import fetch
 from tests.database import execute
 
-NAME = "hordak"
+HORDAK = "django-hordak"
 WANTED = ("django-hordak==2.0.0", "psycopg[binary]==3.3.*", "Django==5.2.*")
 CLEAR = (
     "TRUNCATE hordak_leg, hordak_transaction, hordak_statementline CASCADE",
@@ -34,21 +33,6 @@ JUDGE = {
             ON a.id = account_id WHERE a.type IN ('IN', 'EX') GROUP BY 1
          HAVING sum(coalesce(credit, 0) - coalesce(debit, 0)) < 0) AS overdrawn""",
 }
-
-
-class NotInstalled(Exception):
-    """The package index does not answer, or has no such version."""
-
-
-def install(folder: Path) -> Path:
-    """The Python of an environment that has it."""
-    venv.create(folder, with_pip=True)
-    python = folder / "bin" / "python"
-    command = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *WANTED]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
-    if done.returncode:
-        raise NotInstalled(done.stderr.strip().splitlines()[-1])
-    return python
 
 
 class Hordak:
@@ -91,29 +75,24 @@ class Hordak:
 
 
 @contextmanager
-def running(python: Path, url: str, processes: int, many: int) -> Iterator[Hordak]:
+def running(url: str, processes: int, many: int, console: Console) -> Iterator[Hordak | None]:
     """On a database beside ours, with so many funds and channels."""
-    asyncio.run(execute(url, f"CREATE DATABASE {NAME}"))
-    parts = make_url(url)
-    own = parts.set(database=NAME).render_as_string(hide_password=False)
-    host = parts.query.get("host") or parts.host or ""
-    place = {"NAME": NAME, "USER": parts.username or "", "HOST": str(host), "PORT": str(parts.port or "")}
-    posters = [
-        subprocess.Popen(
-            [python, "-m", "bench.hordak_poster"], cwd=ROOT, text=True, stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-        )
-        for _ in range(processes)
-    ]  # fmt: skip
-    try:
-        hordak = Hordak(own, posters)
-        for number in range(processes):
-            hordak._tell(number, place)
-        hordak.prepare(many)
-        yield hordak
-    finally:
-        for poster in posters:
-            assert poster.stdin is not None
-            poster.stdin.close()
-        for poster in posters:
-            poster.wait(30)
+    with peer.environment(HORDAK, WANTED, console) as folder:
+        if folder is None:
+            yield None
+            return
+        own, place = peer.database(url, "hordak")
+        command = [str(folder / "bin" / "python"), "-m", "bench.ledger.hordak_poster"]
+        posters = [
+            subprocess.Popen(command, cwd=ROOT, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+            for _ in range(processes)
+        ]
+        try:
+            hordak = Hordak(own, posters)
+            for number in range(processes):
+                hordak._tell(number, place)
+            hordak.prepare(many)
+            yield hordak
+        finally:
+            for poster in posters:
+                poster.communicate(timeout=30)

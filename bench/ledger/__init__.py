@@ -1,0 +1,1 @@
+"""Posting to the ledger: ours, the textbook's way, django-hordak, and the limits."""
