@@ -83,8 +83,10 @@ class Donation(Base):
             "uq_donation_source", "channel", "source", unique=True,
             postgresql_where=text("source IS NOT NULL AND status <> 'reversed'"),
         ),
-        Index("ix_donation_source_reversed", "channel", "source", postgresql_where=text("status = 'reversed'")),
-        Index("ix_donation_fund_id", "fund_id", "id"),
+        Index("ix_donation_source", "source", postgresql_where=text("source IS NOT NULL")),
+        # The list that workers see, newest first.
+        Index("ix_donation_created_at", "created_at", "id"),
+        Index("ix_donation_fund_id", "fund_id", "created_at", "id"),
         Index(
             "ix_donation_not_thanked", "id",
             postgresql_where=text("status = 'received' AND account_id IS NOT NULL AND thanked_at IS NULL"),
@@ -93,9 +95,13 @@ class Donation(Base):
             "ix_donation_abandoned_name", "created_at",
             postgresql_where=text("status = 'abandoned' AND donor_name_sealed IS NOT NULL"),
         ),
-        Index("ix_donation_campaign_id", "campaign_id", "id", postgresql_where=text("campaign_id IS NOT NULL")),
+        Index(
+            "ix_donation_campaign_id", "campaign_id", "created_at", "id",
+            postgresql_where=text("campaign_id IS NOT NULL"),
+        ),
+        Index("ix_donation_campaign_id_goods", "campaign_id", postgresql_where=text("channel = 'in_kind'")),
         Index("ix_donation_account_id", "account_id", "id", postgresql_where=text("account_id IS NOT NULL")),
-        Index("ix_donation_organization_donor_id", "organization_donor_id", "id"),
+        Index("ix_donation_organization_donor_id", "organization_donor_id", "created_at", "id"),
         Index("ix_donation_file_id", "file_id", postgresql_where=text("file_id IS NOT NULL")),
         # The public list, newest first, and its totals, read from here alone.
         Index(
@@ -173,8 +179,9 @@ class GoodsDelivery(Base):
     donation_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("donation.id"))
     quantity: Mapped[int]
     amount_fen: Mapped[int]
-    #: For what; to whom is in the papers of that.
-    purpose: Mapped[str]
+    #: For what. To whom is in the papers of that, and yet somebody may write it here.
+    purpose_sealed: Mapped[bytes]
+    purpose = Sealed()
     delivered_on: Mapped[date]
     transfer_id: Mapped[uuid.UUID]
     recorded_by: Mapped[uuid.UUID] = mapped_column(ForeignKey("staff_account.id"))
@@ -195,7 +202,7 @@ class Pledge(Base):
         CheckConstraint("amount_fen > 0", name="amount_fen"),
         CheckConstraint("received_fen >= 0", name="received_fen"),
         CheckConstraint("num_nonnulls(account_id, organization_donor_id) = 1", name="one_donor"),
-        Index("ix_pledge_fund_id", "fund_id", "id"),
+        Index("ix_pledge_fund_id", "fund_id", "created_at", "id"),
         Index("ix_pledge_account_id", "account_id", "id", postgresql_where=text("account_id IS NOT NULL")),
         Index("ix_pledge_due_on", "due_on", postgresql_where=text("status = 'open'")),
     )
@@ -231,7 +238,7 @@ class ReceiptRequest(Base):
             postgresql_where=text("status IN ('requested', 'issued')"),
         ),
         Index("uq_receipt_request_number", "receipt_code", "receipt_number", unique=True),
-        Index("ix_receipt_request_status", "status", "id"),
+        Index("ix_receipt_request_status", "status", "requested_at", "id"),
         Index("ix_receipt_request_donation_id", "donation_id", "id"),
         CheckConstraint(
             "(status IN ('issued', 'reversed')) = (receipt_number IS NOT NULL)", name="receipt_number"
@@ -250,7 +257,9 @@ class ReceiptRequest(Base):
     receipt_number: Mapped[str | None]
     check_code: Mapped[str | None]
     issued_on: Mapped[date | None]
-    reason: Mapped[str | None]
+    #: Why it was refused or reversed.
+    reason_sealed: Mapped[bytes | None]
+    reason = Sealed()
     version: Mapped[int] = mapped_column(server_default="1")
     requested_at: Mapped[datetime]
 

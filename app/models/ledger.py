@@ -126,7 +126,7 @@ class Transfer(Base):
 
 
 class RefusedTransfer(Base):
-    """A transfer that was refused, append-only: asked again under the same id it is refused again."""
+    """A transfer that was refused for want of money, append-only: under the same id it is refused again."""
 
     __tablename__ = "refused_transfer"
 

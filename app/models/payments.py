@@ -99,18 +99,23 @@ class RefundStatus(StrEnum):
     ABNORMAL = "abnormal"
 
 
+#: Neither refused nor ended.
+UNDER_WAY = text("status IN ('requested', 'approved', 'processing', 'abnormal')")
+
+
 class Refund(Base):
-    """Money back to a donor. Who asks does not approve; approving holds the money in the ledger, success posts it."""
+    """Money back to who paid it, of a gift or out of suspense. Who asks does not approve; approving holds the money in
+    the ledger, success posts it."""
 
     __tablename__ = "refund"
     __table_args__ = (
-        CheckConstraint("amount_fen > 0", name="amount_fen"),
+        CheckConstraint("amount_fen > 0 AND amount_fen <= paid_fen", name="amount_fen"),
         CheckConstraint("approved_by IS NULL OR approved_by <> requested_by", name="four_eyes"),
-        Index(
-            "uq_refund_order_id_live", "order_id", unique=True,
-            postgresql_where=text("status IN ('requested', 'approved', 'processing', 'abnormal')"),
-        ),
-        Index("ix_refund_order_id", "order_id"),
+        CheckConstraint("num_nonnulls(donation_id, difference_id) = 1", name="one_origin"),
+        Index("uq_refund_donation_id_live", "donation_id", unique=True, postgresql_where=UNDER_WAY),
+        Index("uq_refund_difference_id_live", "difference_id", unique=True, postgresql_where=UNDER_WAY),
+        Index("ix_refund_donation_id", "donation_id"),
+        Index("ix_refund_requested_at", "requested_at", "id"),
         Index(
             "ix_refund_open", "next_query_at",
             postgresql_where=text("status IN ('approved', 'processing')"),
@@ -120,7 +125,12 @@ class Refund(Base):
     id: Mapped[uuid.UUID] = mapped_column(primary_key=True)
     #: The same at every try.
     out_refund_no: Mapped[str] = mapped_column(unique=True)
-    order_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("payment_order.id"))
+    donation_id: Mapped[uuid.UUID | None] = mapped_column(ForeignKey("donation.id"))
+    #: Whose money in suspense it is.
+    difference_id: Mapped[uuid.UUID | None] = mapped_column(ForeignKey("reconciliation_difference.id"))
+    #: 微信订单号 of the payment that it is of, and how much that was.
+    transaction_id: Mapped[str]
+    paid_fen: Mapped[int]
     amount_fen: Mapped[int]
     reason: Mapped[RefundReason]
     status: Mapped[RefundStatus]

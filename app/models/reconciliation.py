@@ -7,6 +7,7 @@ from enum import StrEnum
 from sqlalchemy import CheckConstraint, ForeignKey, Index, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column
 
+from app.crypto import Sealed
 from app.db import Base
 
 
@@ -89,15 +90,18 @@ class DifferenceKind(StrEnum):
     STATUS = "status"
     FEE = "fee"
     UNEXPLAINED = "unexplained"  # money moved at WeChat, by no payment or refund
-    BILL = "bill"  # another bill for a day that has one
+    BILL = "bill"  # one that was refused, or another for a day that has one
 
 
 class DifferenceStatus(StrEnum):
-    """open → matched (a later bill or notice explains it) | investigating → resolved | written_off (approved)."""
+    """open → matched (a later bill or notice explains it) | investigating → resolved | written_off (approved);
+    investigating → refunding → resolved, or investigating if it does not go back; resolved | written_off →
+    investigating, if what was booked is reversed."""
 
     OPEN = "open"
     MATCHED = "matched"
     INVESTIGATING = "investigating"
+    REFUNDING = "refunding"
     RESOLVED = "resolved"
     WRITTEN_OFF = "written_off"
 
@@ -110,10 +114,12 @@ class ReconciliationDifference(Base):
     __table_args__ = (
         UniqueConstraint("reference", "kind"),
         CheckConstraint("approved_by IS NULL OR approved_by <> proposed_by", name="four_eyes"),
-        CheckConstraint("(proposal IS NULL) = (proposed_by IS NULL)", name="proposed_by"),
-        CheckConstraint("approved_by IS NULL OR proposal IS NOT NULL", name="approved_by"),
-        CheckConstraint("(status IN ('open', 'investigating')) = (resolved_at IS NULL)", name="resolved_at"),
-        Index("ix_reconciliation_difference_status", "status", "id"),
+        CheckConstraint("(status = 'written_off') = (approved_by IS NOT NULL)", name="approved_by"),
+        CheckConstraint("approved_by IS NULL OR proposed_by IS NOT NULL", name="proposed_by"),
+        CheckConstraint(
+            "(status IN ('open', 'investigating', 'refunding')) = (resolved_at IS NULL)", name="resolved_at"
+        ),
+        Index("ix_reconciliation_difference_status", "status", "bill_date", "id"),
         Index("ix_reconciliation_difference_bill_date", "bill_date", "id"),
     )
 
@@ -126,7 +132,9 @@ class ReconciliationDifference(Base):
     ours_fen: Mapped[int]
     theirs_fen: Mapped[int]
     transfer_id: Mapped[uuid.UUID | None]
-    note: Mapped[str | None]
+    #: What it was: somebody may write who paid.
+    note_sealed: Mapped[bytes | None]
+    note = Sealed()
     #: That it be written off.
     proposed_by: Mapped[uuid.UUID | None] = mapped_column(ForeignKey("staff_account.id"))
     approved_by: Mapped[uuid.UUID | None] = mapped_column(ForeignKey("staff_account.id"))

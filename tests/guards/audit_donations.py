@@ -1,11 +1,13 @@
 """Gifts by every other channel, played: recorded, reversed, handed out, promised, shown, and receipts for them."""
 
+import secrets
 from datetime import timedelta
+from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app import clock, demo
-from app.journey import Caller
+from app.callers import Caller
 from app.models.identity import Role
 from tests.factories import gifts as given
 from tests.factories import ledger
@@ -44,9 +46,27 @@ async def the_donations(story: Played, session: AsyncSession) -> None:
     goods = await accountant.create(
         "/donations", gift | {"channel": "in_kind", "goods": given.GOODS.model_dump()}
     )
+    arrived = {"channel": "cash", "amount_fen": 5_000, "arrived_on": today, "source": "2026112000012345"}
+    await accountant.create("/bank-arrivals", arrived)
     handed = {"quantity": 5, "purpose": "三节慰问", "delivered_on": today}
     await accountant.create(f"/donations/{goods['id']}/deliveries", handed)
     await files(accountant, str(fund.id), today)
+    await forgotten(story, session, accountant, gift)
+
+
+async def forgotten(story: Played, session: AsyncSession, accountant: Caller, gift: dict[str, Any]) -> None:
+    """A donor in cash at the office, and an account that is bound to nobody."""
+    row = await accountant.create("/donations", gift | {"donor_name": "王建国"})
+    actor = await worker(session, Role.COUNTY_ADMINISTRATOR, demo.PREFECTURE)
+    administrator = Caller(story.http, STAFF, await bearer(session, STAFF, actor))
+    asked = {"Purpose": "rights_request"}
+    path = f"/donations/{row['id']}/forget"
+    await administrator.call("POST", path, {"version": row["version"]}, headers=asked)
+    stranger = story.door("/citizen/v1")
+    login = await story.control("/login-code", {"openid": f"o{secrets.token_hex(13)}"})
+    pair = await stranger.call("POST", "/sign-in", {"code": login["code"]})
+    stranger.headers["Authorization"] = f"Bearer {pair['access_token']}"
+    await stranger.call("POST", "/me/account/erase")
 
 
 async def organizations_and_pledges(accountant: Caller, donor: Caller, fund_id: str) -> None:

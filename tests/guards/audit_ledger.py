@@ -5,7 +5,7 @@ from datetime import timedelta
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app import clock, demo
-from app.journey import Caller
+from app.callers import Caller
 from app.models.identity import Role
 from app.services.ledger import posting
 from tests.factories import ledger as given

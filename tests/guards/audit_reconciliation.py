@@ -6,7 +6,7 @@ from typing import Any
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app import clock, demo
-from app.journey import Caller
+from app.callers import Caller
 from app.models.identity import Role
 from app.services.reconciliation import matching
 from tests.factories import bills as made
@@ -21,7 +21,7 @@ async def the_reconciliation(story: Played, session: AsyncSession) -> None:
     ]
     day = clock.today() - timedelta(days=1)
     wechat, noon = made.Wechat(), datetime.combine(day, time(12), clock.SHANGHAI)
-    for number, fen in (("S-1", 100), ("S-2", 200)):
+    for number, fen in (("S-1", 100), ("S-2", 200), ("S-3", 300)):
         wechat.paid(number, fen, noon)
     answer = await accountant.http.post(
         f"{STAFF}/reconciliation/bills?day={day}&type=trade",
@@ -32,7 +32,7 @@ async def the_reconciliation(story: Played, session: AsyncSession) -> None:
     await matching.match_due()
     waiting = [
         one for one in (await accountant.call("GET", "/reconciliation/differences?limit=100"))["items"]
-        if one["theirs_fen"] in (100, 200) and one["status"] == "open"
+        if one["theirs_fen"] in (100, 200, 300) and one["status"] == "open"
     ]  # fmt: skip
 
     async def step(by: Caller, id: str, verb: str, **more: Any) -> None:
@@ -41,7 +41,7 @@ async def the_reconciliation(story: Played, session: AsyncSession) -> None:
             "POST", f"/reconciliation/differences/{id}/{verb}", {"version": seen["version"], **more}
         )
 
-    first, second = (one["id"] for one in waiting)
+    first, second, third = (one["id"] for one in sorted(waiting, key=lambda one: one["theirs_fen"]))
     await step(accountant, first, "investigate")
     await step(accountant, first, "resolve", action="own_money", note="本会内部测试付款")
     await step(accountant, second, "investigate")
@@ -49,3 +49,7 @@ async def the_reconciliation(story: Played, session: AsyncSession) -> None:
     await step(county, second, "decline")
     await step(accountant, second, "propose", note="查无结果")
     await step(county, second, "approve")
+    await step(accountant, third, "investigate")
+    seen = await accountant.call("GET", f"/reconciliation/differences/{third}")
+    back = {"version": seen["version"], "reason": "not_acceptable"}
+    await accountant.create(f"/reconciliation/differences/{third}/refunds", back)

@@ -119,13 +119,20 @@ def order(number: str = NUMBER, fen: int = 10_000, **changes: Any) -> Order:
     return replace(Order(number, fen, NAME, OPENID, clock.now() + timedelta(minutes=30)), **changes)
 
 
+transactions: list[str] = []
+
+
 async def paid(number: str = NUMBER, fen: int = 10_000, **how: Any) -> str:
     await wechat_pay.prepay(order(number, fen))
-    return (await control("pay", {"out_trade_no": number, "notices": [], **how}))["transaction_id"]
+    told = await control("pay", {"out_trade_no": number, "notices": [], **how})
+    transactions.append(told["transaction_id"])
+    return transactions[-1]
 
 
 async def refunded(fen: int = 4_000, number: str = REFUND_NUMBER, **changes: Any) -> wechat_pay.RefundState:
-    asked = {"out_trade_no": NUMBER, "out_refund_no": number, "refund_fen": fen, "total_fen": 10_000}
+    """Of what was paid last."""
+    of = changes.pop("transaction_id", None) or transactions[-1]
+    asked = {"transaction_id": of, "out_refund_no": number, "refund_fen": fen, "total_fen": 10_000}
     return await wechat_pay.refund(**(asked | changes))
 
 
@@ -275,10 +282,15 @@ async def test_a_refund_may_fail(pay, status):
 
 
 async def test_a_refund_of_what_was_not_paid_is_refused(pay):
-    assert await refusal(refunded()) == "RESOURCE_NOT_EXISTS"
     await wechat_pay.prepay(order())
-    assert await refusal(refunded()) == "TRADE_ERROR"
+    assert await refusal(refunded(transaction_id="4200")) == "RESOURCE_NOT_EXISTS"
     assert await wechat_pay.query_refund(REFUND_NUMBER) is None
+
+
+async def test_a_refund_that_others_made_is_found_by_whatever_number_they_gave_it(pay):
+    await paid()
+    await refunded(number="BY|HAND*1@x")
+    assert (await wechat_pay.query_refund("BY|HAND*1@x")).refund_fen == 4_000
 
 
 async def test_a_refund_after_a_year_is_refused(pay, at):
@@ -339,17 +351,17 @@ REFUND: dict[str, Any] = {
 @pytest.mark.parametrize(
     "wrong",
     [
-        {"out_refund_no": "another"}, {"out_trade_no": "another"}, {"status": "DONE"}, {"refund_id": None},
+        {"out_refund_no": "another"}, {"transaction_id": "another"}, {"status": "DONE"}, {"refund_id": None},
         {"amount": {"refund": 4_001, "total": 10_000}}, {"amount": {"refund": 4_000, "total": 9_999}},
         {"amount": {"refund": 4_000, "total": 10_000, "currency": "USD"}}, {"amount": 4_000},
     ],
 )  # fmt: skip
 async def test_a_refund_that_was_not_asked_for_is_not_believed(pay, stage, wrong):
     stage.app = answering(REFUND)
-    assert (await refunded()).status is RefundStatus.PROCESSING
+    assert (await refunded(transaction_id="4200")).status is RefundStatus.PROCESSING
     stage.app = answering(REFUND | wrong)
     with pytest.raises(WechatPayUnavailable) as failed:
-        await refunded()
+        await refunded(transaction_id="4200")
     assert failed.value.maybe_done
 
 
@@ -792,9 +804,9 @@ def table(content: bytes) -> tuple[list[dict[str, str]], dict[str, str]]:
 async def yesterday(pay, at):
     """Two payments, one refund, and a payment of another day; it is noon of the next day."""
     at(NOON)
-    await paid()
+    first = await paid()
     await paid("another-1", 1_234_56)
-    await refunded()
+    await refunded(transaction_id=first)
     await control("refund", {"out_refund_no": REFUND_NUMBER, "notices": []})
     at(NOON + timedelta(days=1))
     await paid("today-1", 77)
@@ -975,6 +987,8 @@ async def test_another_hands_client_agrees_with_the_stand_in(pay, keys, at, monk
     assert (await does(client.query(out_trade_no="unknown-1"), 404))["code"] == "ORDER_NOT_EXIST"
     await does(client.pay(**asked | {"out_trade_no": "another-1"}))
     await does(client.close(out_trade_no="another-1"), 204)
+    unpaid = {"out_trade_no": "another-1", "out_refund_no": "r-1", "amount": {"refund": 1, "total": 10_000}}
+    assert (await does(client.refund(**unpaid), 403))["code"] == "TRADE_ERROR"
     await control("pay", {"out_trade_no": NUMBER, "notices": []})
     assert (await does(client.query(out_trade_no=NUMBER)))["trade_state"] == "SUCCESS"
     amount = {"refund": 1, "total": 10_000, "currency": "CNY"}

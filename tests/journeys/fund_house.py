@@ -11,8 +11,8 @@ from typing import Any
 import httpx
 
 from app import clock, db, tokens
+from app.callers import Caller
 from app.db import new_id
-from app.journey import Caller
 from app.models.identity import STAFF_DOOR, ResidentAccount, Role
 from app.services import sign_ins
 from app.services.identity import DOOR

@@ -23,7 +23,7 @@ class Model:
     limits: dict[str, str]
     carried: dict[str, str]
     books: dict[uuid.UUID, Entry] = field(default_factory=dict)
-    refused: dict[uuid.UUID, tuple[Entry, str]] = field(default_factory=dict)
+    refused: dict[uuid.UUID, Entry] = field(default_factory=dict)
     open_from: date = date.min
 
     def balances(self, before: date = date.max) -> dict[str, tuple[int, int, int]]:
@@ -40,8 +40,7 @@ class Model:
         return {code: (debits[code], credits[code], held[code]) for code in {*debits, *credits, *held}}
 
     def available(self, limit: str | None) -> int:
-        mine = [sums for code, sums in self.balances().items() if self.limits.get(code) == limit]
-        return sum(credit - debit - held for debit, credit, held in mine)
+        return sum(c - d - h for code, (d, c, h) in self.balances().items() if self.limits.get(code) == limit)
 
     def post(self, new: Entry, *, record: bool, today: date) -> str:
         kept, hold = self.books.get(new.id), self.books.get(new.pending or NOTHING)
@@ -51,7 +50,8 @@ class Model:
         if kept:
             return "replayed" if same(kept, new) else "mismatch"
         if not record and not hold and (no := self.refusal(new, closed)):
-            self.refused.setdefault(new.id, (new, no))
+            if no == "insufficient":
+                self.refused.setdefault(new.id, new)
             return no
         if any((one.pending, one.reverses) == (new.pending, new.reverses) != (None, None) for one in books):
             return "already_resolved" if new.pending else "already_reversed"
@@ -60,8 +60,7 @@ class Model:
 
     def refusal(self, new: Entry, closed: bool) -> str | None:
         if new.id in self.refused:
-            old, reason = self.refused[new.id]
-            return reason if same(old, new) else "mismatch"
+            return "insufficient" if same(self.refused[new.id], new) else "mismatch"
         limit = self.limits.get(new.debit)
         poor = limit and limit != self.limits.get(new.credit) and self.available(limit) < new.amount
         return "closed_month" if closed else "insufficient" if poor else None

@@ -93,7 +93,7 @@ async def test_a_refund(end, told, scene, connection):
         row = await refunds.request(own, scene.asks, key=Key(db.new_id(), b"x"), donation_id=gift.id, new=new)
         await refunds.approve(own, scene.decides, id=row.id, version=row.version)
     early = await wechat_pay.refund(
-        out_trade_no=gift.id.hex, out_refund_no=row.out_refund_no, refund_fen=60, total_fen=100
+        transaction_id=row.transaction_id, out_refund_no=row.out_refund_no, refund_fen=60, total_fen=100
     )
     await control("refund", {"out_refund_no": row.out_refund_no, "status": end, "notices": []})
     for teller in told:

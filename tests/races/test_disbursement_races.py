@@ -1,6 +1,7 @@
 """Spending under many at once, with real commits: one decision, one payment, no fen more than fund and budget have."""
 
 import asyncio
+import uuid
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -15,7 +16,7 @@ from app.db import new_id
 from app.models.disbursements import BankFileLine, Disbursement, DisbursementEvent, DisbursementStatus
 from app.models.funds import BudgetLine
 from app.services import disbursements
-from app.services.disbursements import Asked, NewBankFile
+from app.services.disbursements import Asked, NewBankFile, drafts
 from app.services.idempotency import Key
 from app.services.ledger import accounts
 from tests.factories import disbursements as made
@@ -171,6 +172,27 @@ async def test_the_bank_s_answer_uploaded_by_many_and_a_cancellation() -> None:
         assert failed.bank_file_id is None
         assert (await stand(house))[0] == before, "held, or paid out of what was held"
     await check_books(house.fund)
+
+
+async def test_a_payment_that_ends_while_its_source_asks_again_is_asked_for_anew(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    house = await do(made.house)
+    asked = [Asked(house.new(10), "grant", new_id()) for _ in range(2)]
+    old = await do(disbursements.request_many, house.officer, asked)
+    insert = drafts._insert
+
+    async def meanwhile(session: AsyncSession, rows: list[Disbursement]) -> set[uuid.UUID]:
+        """One is rejected after it was met, and before it is read."""
+        monkeypatch.undo()
+        met = await insert(session, rows)
+        await do(disbursements.reject, house.county, id=old[0].id, version=old[0].version, reason="x")
+        return met
+
+    monkeypatch.setattr(drafts, "_insert", meanwhile)
+    rows = await do(disbursements.request_many, house.officer, asked)
+    assert (rows[0].id != old[0].id, rows[1].id == old[1].id) == (True, True)
+    assert [(await now(row)).status for row in (*old, rows[0])] == [S.REJECTED, S.SUBMITTED, S.SUBMITTED]
 
 
 async def test_of_many_who_ask_for_the_same_source_one_payment_comes() -> None:

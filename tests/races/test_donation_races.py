@@ -68,7 +68,7 @@ async def test_accountants_who_meet_double_nothing(committed):
         return lambda db: given.recorded(db, actor, fund, 100, **more)
 
     taken = await attempts(file(0), file(50), file(0), typed(20), typed(120), typed(999), typed(999))
-    counted = [one.verdict for judged in taken[:3] if judged for one in judged[1]]
+    counted = [one.verdict for file in taken[:3] if file for one in file.judged]
     by_file, by_hand = counted.count(LineVerdict.READY), sum(one is not None for one in taken[3:])
     assert by_file + by_hand == 151
     assert await money(fund) == 151 * 100

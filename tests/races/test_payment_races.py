@@ -6,10 +6,11 @@ NUANXIN_SOAK=10 plays ten times as many rounds.
 
 import asyncio
 from collections import Counter
+from datetime import timedelta
 from types import SimpleNamespace
 
 import pytest
-from sqlalchemy import func, select, update
+from sqlalchemy import func, select, text, update
 
 from app import clock, db
 from app.integrations import wechat_pay
@@ -22,7 +23,12 @@ from app.models.reconciliation import ReconciliationDifference
 from app.services.donations import thanks
 from app.services.idempotency import Key
 from app.services.payments import notices, orders, queries, refunds, sending
+from app.services.payments.refunds import RefundOfSuspense
+from app.services.reconciliation import differences, matching
+from app.services.reconciliation.differences import Resolve
 from tests.clients import a_worker
+from tests.database import WAITING
+from tests.factories import bills
 from tests.factories import giving as made
 from tests.factories import ledger as given
 from tests.factories.appointments import couple
@@ -178,3 +184,63 @@ async def test_a_refund_is_asked_approved_sent_and_told_by_many_and_happens_once
     assert await left(scene.fund) == 40
     assert await count(refunds.Refund, refunds.Refund.status == RefundStatus.SUCCEEDED) == 1
     await check_books(scene.fund)
+
+
+async def test_money_in_suspense_becomes_one_thing_whoever_decides_meanwhile(scene):
+    """Asked back by many while others give it to the fund, and a comparison finds that it was given back by hand."""
+    for ago in range(1, SOAK + 1):
+        row, wechat = await by_a_stranger(scene, timedelta(days=ago))
+        before = await left(scene.fund)
+        back = RefundOfSuspense(version=row.version, reason="not_acceptable")
+        to_fund = Resolve(version=row.version, action="fund", note="已核对", fund_id=scene.fund.id)
+        await wechat.deliver(clock.today() - timedelta(days=ago))
+
+        async def step(work, **how):
+            async with db.begin() as session:
+                await work(session, scene.asks, **how)
+
+        asks = [{"key": Key(db.new_id(), b"x"), "difference_id": row.id, "new": back} for _ in range(3)]
+        said, _ = await asyncio.gather(
+            outcomes(
+                *(step(differences.resolve, id=row.id, body=to_fund) for _ in range(2)),
+                *(step(refunds.request_of_suspense, **ask) for ask in asks),
+            ),
+            matching.match_due(),
+        )
+        async with db.begin() as session:
+            ended = (await session.get_one(ReconciliationDifference, row.id)).status
+        asked = await count(refunds.Refund, refunds.Refund.difference_id == row.id)
+        gave = await left(scene.fund) - before
+        assert (ended, asked, gave, said.count("done")) in [
+            ("refunding", 1, 0, 1), ("resolved", 0, 100, 1), ("matched", 0, 0, 0),
+        ]  # fmt: skip
+        await check_books(scene.fund)
+
+
+async def test_a_comparison_waits_for_who_decides_and_explains_nothing_of_it(scene):
+    row, wechat = await by_a_stranger(scene, timedelta(days=1))
+    await wechat.deliver(clock.today() - timedelta(days=1))
+    back = RefundOfSuspense(version=row.version, reason="not_acceptable")
+    async with db.begin() as session:
+        await refunds.request_of_suspense(
+            session, scene.asks, key=Key(db.new_id(), b"x"), difference_id=row.id, new=back
+        )
+        comparing = asyncio.create_task(matching.match_due())
+        async with db.begin() as other:
+            while not await other.scalar(text(WAITING)):  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+    await comparing
+    async with db.begin() as session:
+        assert (await session.get_one(ReconciliationDifference, row.id)).status == "refunding"
+
+
+async def by_a_stranger(scene, ago):
+    """Told of and looked into; the bill of that day, which is not here yet, says that it went back by hand."""
+    wechat, then = bills.Wechat(), clock.now() - ago
+    paid = wechat.paid(f"S{db.new_id().hex[:20]}", 100, then)
+    assert await bills.told(paid) == "unexplained"
+    wechat.refunded(paid, f"H{db.new_id().hex[:20]}", 100, then)
+    async with db.begin() as session:
+        of = ReconciliationDifference.reference == paid.transaction
+        row = (await session.scalars(select(ReconciliationDifference).where(of))).one()
+        return await differences.investigate(session, scene.asks, id=row.id, version=row.version), wechat

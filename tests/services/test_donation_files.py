@@ -1,20 +1,21 @@
-"""Files of banks and platforms: a verdict for each line, every line once ever, money to the fen."""
+"""Files of banks and platforms, and cash books: a verdict for each line, every line once ever, money to the fen."""
 
 import time
 
 import pytest
 from sqlalchemy import func, select, text
+from sqlalchemy.exc import IntegrityError
 
 from app import clock
 from app.errors import Invalid
 from app.models.donations import Channel, Donation, DonationFile, DonationStatus
 from app.models.identity import Role
-from app.models.ledger import Transfer
+from app.models.ledger import LedgerAccount, Transfer
 from app.services.donations import files
 from app.services.donations.files import Into
 from app.services.hospital_files import LineVerdict, annotated_copy
 from app.services.imports import FileRefused
-from app.services.ledger import accounts
+from app.services.ledger import accounts, posting
 from app.services.proofs import leaves
 from tests.clients import REGION, a_worker
 from tests.factories import gifts as given
@@ -41,7 +42,8 @@ async def fund(session):
 
 async def take(session, actor, fund, data, *, commit=True, channel=Channel.BANK):
     data = data if isinstance(data, bytes) else data.encode()
-    return await files.take(session, actor, data=data, into=Into(fund.id, channel), commit=commit)
+    taken = await files.take(session, actor, data=data, into=Into(fund.id, channel), commit=commit)
+    return taken.file, taken.judged
 
 
 def verdicts(judged):
@@ -121,6 +123,34 @@ async def test_lists_of_banks_are_read_as_they_come(session, actor, fund, encodi
     assert (row.amount_fen, row.donor_name) == (1230, "张三")
 
 
+async def test_what_went_out_of_an_account_is_no_gift(session, actor, fund):
+    data = given.csv(
+        ("20260101A", "2026-01-02", "", "12.30", "张三"), ("20260101B", "2026-01-02", "900.00", "", "某某超市"),
+        ("20260101C", "2026-01-02", "7.00", "0.00", "银行"), ("20260101D", "2026-01-02", "", "-8.00", "李四"),
+        headings="交易流水号,交易日期,借方发生额,贷方发生额,对方户名",
+    )  # fmt: skip
+    _, judged = await take(session, actor, fund, data)
+    assert verdicts(judged) == [READY, SKIPPED, SKIPPED, REFUSED]
+    assert await accounts.available(session, fund.id) == 1230
+
+
+async def test_a_cash_book_is_taken_by_the_numbers_of_its_receipts(session, actor, fund):
+    await given.recorded(session, actor, fund, 300, source="R00001")
+    book = given.csv(
+        ("R00001", TODAY, "3.00", ""), ("R00002", TODAY, "20.00", "王建国"),
+        headings="收据号,收款日期,金额（元）,交款人",
+    )  # fmt: skip
+    for verdict in (READY, KNOWN):
+        _, judged = await take(session, actor, fund, book, channel=Channel.CASH)
+        assert verdicts(judged) == [KNOWN, verdict]
+    query = select(func.sum(Transfer.amount_fen)).join(
+        LedgerAccount, LedgerAccount.id == Transfer.debit_account_id
+    )
+    assert await session.scalar(query.where(LedgerAccount.code == posting.CASH)) == 2300
+    with pytest.raises(IntegrityError, match="uq_donation_source"):
+        await given.recorded(session, actor, fund, 2000, source="R00002")
+
+
 async def test_cells_of_a_workbook_are_numbers_dates_and_never_run(session, actor, fund):
     lines = [
         ["X0001", clock.today(), 0.1 * 3, "甲"], ["X0002", clock.today(), 19.99, "乙"],
@@ -141,9 +171,10 @@ async def test_what_is_no_list_is_refused_whole(session, actor, fund, data):
         await take(session, actor, fund, data)
 
 
-async def test_only_banks_and_platforms_send_files(session, actor, fund):
+@pytest.mark.parametrize("channel", [Channel.WECHAT, Channel.IN_KIND])
+async def test_what_comes_by_itself_or_is_valued_comes_by_no_file(session, actor, fund, channel):
     with pytest.raises(Invalid):
-        await take(session, actor, fund, given.csv(), channel=Channel.CASH)
+        await take(session, actor, fund, given.csv(), channel=channel)
 
 
 async def test_the_template_is_read_again(session, actor, fund):

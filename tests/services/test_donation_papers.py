@@ -153,6 +153,7 @@ async def test_the_public_check_says_what_was_given_and_never_a_name(session, do
     said = await certificates.check(session, number=gift.number.lower())
     assert said.pop("given_on") == clock.today()
     names = {"fund_zh": "生育关怀基金", "fund_en": "Care fund"}
+    assert said.pop("proof") == f"/public/v1/proofs/gifts/{gift.number}"
     assert said == {"valid": True, **names, "amount_fen": 1_234_56, "refunded_fen": 0}
     gift.status = DonationStatus.REVERSED
     await session.flush()

@@ -1,8 +1,10 @@
 """Gifts that do not come through WeChat Pay: recorded, reversed, handed out, promised, shown."""
 
+import uuid
 from datetime import timedelta
 
 import pytest
+import time_machine
 from pydantic import ValidationError
 from sqlalchemy import func, select
 from sqlalchemy.exc import IntegrityError
@@ -17,6 +19,7 @@ from app.services.donations import correcting, organizations, pledges, reading, 
 from app.services.donations.correcting import GoodsHandedOut, MoreThanGiven, NewDelivery, ReceiptFirst
 from app.services.donations.organizations import credit_code
 from app.services.donations.pledges import NewPledge, NewPledgeOfOrganization
+from app.services.idempotency import Key
 from app.services.ledger import accounts, posting
 from app.services.ledger.posting import FundInsufficient
 from tests.clients import REGION, a_worker
@@ -204,6 +207,21 @@ async def test_a_donor_chooses_later_how_to_be_shown(session, actor, fund, shown
     )
     assert changed.donation.public_name == seen
     assert changed.donation.commitment == before
+
+
+async def test_the_list_is_newest_first_whatever_ids_clients_choose(session, actor, fund):
+    ids = [uuid.UUID(int=number, version=4) for number in (3, 1, 2)]
+    with time_machine.travel(clock.now(), tick=False) as traveller:
+        for id in ids:
+            await recording.record(session, actor, key=Key(id, b"x"), new=given.new(fund))
+            traveller.shift(1)
+    found, after = list[uuid.UUID](), None
+    while rows := await reading.listed(
+        session, actor, wanted=reading.Wanted(fund_id=fund.id), after=after, limit=2
+    ):
+        found += [row.id for row, _ in rows]
+        after = found[-1]
+    assert found == ids[::-1]
 
 
 async def test_lists_are_masked_and_a_receipt_stands_before_the_reversal(session, actor, fund):

@@ -24,8 +24,10 @@ from app.services.idempotency import Key
 from app.services.ledger import accounts, posting
 from app.services.regions import RegionOutsideOwn
 from tests.clients import a_worker
+from tests.factories import gifts
 from tests.factories import giving as made
 from tests.factories import ledger as given
+from tests.factories import transparency as told
 from tests.factories.appointments import couple
 
 pytestmark = pytest.mark.usefixtures("connection")
@@ -238,12 +240,28 @@ async def test_what_is_left_goes_by_the_rule(session, manager):
     await given.give(session, fund, 1_000)
     rule = {"leftover_rule": "other_fund", "leftover_fund_id": other.id}
     row = await made.campaign(session, fund, **rule)
-    with pytest.raises(posting.FundInsufficient):
+    by, line = await told.accountant(session), await told.line(session, fund, "help")
+    await told.gift(session, by, fund, 700, campaign_id=str(row.id))
+    goods = gifts.GOODS.model_dump()
+    await told.gift(session, by, fund, 900, campaign_id=str(row.id), channel="in_kind", goods=goods)
+    await told.paid(session, fund, line, 200, on=TODAY, campaign_id=row.id)
+    stands = {"received_fen": 700, "committed_fen": 200, "handed_over_fen": 0, "left_fen": 500}
+    assert await campaigns.standing(session, row) == stands
+
+    async def close(leftover_fen: int) -> None:
+        await session.refresh(row)
         async with session.begin_nested():
-            await campaigns.close(session, manager, id=row.id, version=row.version, leftover_fen=1_001)
-    await session.refresh(row)
-    await campaigns.close(session, manager, id=row.id, version=row.version, leftover_fen=400)
-    assert [await accounts.available(session, one.id) for one in (fund, other)] == [600, 400]
+            await campaigns.close(session, manager, id=row.id, version=row.version, leftover_fen=leftover_fen)
+
+    with pytest.raises(campaigns.MoreThanLeft) as refused:
+        await close(501)  # of the fund's money there is more, but not of what was given to this campaign
+    assert refused.value.extensions == {"left_fen": 500}
+    await given.spend(session, fund, 1_100)
+    with pytest.raises(posting.FundInsufficient):
+        await close(401)
+    await close(400)
+    assert [await accounts.available(session, one.id) for one in (fund, other)] == [0, 400]
+    assert await campaigns.standing(session, row) == stands | {"handed_over_fen": 400, "left_fen": 100}
     stays = await made.campaign(session, fund)
     with pytest.raises(Invalid):
         await campaigns.close(session, manager, id=stays.id, version=stays.version, leftover_fen=1)

@@ -6,6 +6,7 @@ from types import SimpleNamespace
 import pytest
 from pydantic import ValidationError
 from sqlalchemy import select
+from sqlalchemy.exc import DBAPIError
 
 from app import clock
 from app.access import Actor
@@ -18,7 +19,7 @@ from app.models.funds import CampaignMode, CampaignStatus, FundStatus
 from app.models.identity import ResidentAccount, Role
 from app.models.ledger import LedgerAccount, Transfer, TransferKind
 from app.models.messages import InboxMessage, NoticeKind
-from app.models.payments import OrderStatus, PaymentNotice
+from app.models.payments import OrderStatus, PaymentNotice, PaymentOrder
 from app.models.reconciliation import ReconciliationDifference
 from app.services.donations import giving, naming, thanks
 from app.services.donations.giving import NewGift
@@ -259,6 +260,25 @@ async def test_another_amount_is_in_suspense_and_on_the_work_list_once(session, 
     assert (difference.ours_fen, difference.theirs_fen) == (10_000, 10_001)
 
 
+async def test_what_the_ledger_has_otherwise_is_not_half_recorded_and_hinders_no_other(session, scene, later):
+    """Told of with another amount first: its money is in suspense already, so a notice that tells of the right one
+    fails and comes again."""
+    row, other = [await made.begun(scene.donor, scene.fund) for _ in range(2)]
+    for one in (row, other):
+        await made.pay(one)
+    assert await made.told(row, "other_amount") == "unexplained"
+    for _ in range(2):
+        with pytest.raises(DBAPIError, match="the ledger did not take a gift: mismatch"):
+            await made.told(row)
+    assert await moved(session, scene.fund) == ([("unmatched", 10_001)], 0)
+    later(2 * MINUTE)
+    with pytest.raises(ExceptionGroup):
+        await queries.sweep()
+    assert (await made.gift(row.id)).status is DonationStatus.PENDING
+    assert (await made.order(row.id)).status is OrderStatus.PREPAID
+    assert (await made.gift(other.id)).status is DonationStatus.RECEIVED
+
+
 async def test_an_order_that_is_not_ours_is_in_suspense(session, scene):
     number = (await control("stranger", {"amount_fen": 77}))["out_trade_no"]
     assert await notices.receive(*await made.notice(number)) == "unexplained"
@@ -316,6 +336,20 @@ async def test_an_order_that_wechat_never_heard_of_is_closed_too(scene, later):
     later(121 * MINUTE)
     await queries.sweep()
     assert (await made.order(key.id)).status is OrderStatus.CLOSED
+
+
+async def test_an_order_that_was_paid_otherwise_is_not_asked_about_for_ever(session, scene, later):
+    row = await made.begun(scene.donor, scene.fund)
+    await made.pay(row)
+    async with giving.begin() as db:
+        (await db.get_one(PaymentOrder, row.id)).amount_fen = 9_999
+    for minutes, status in ((2, OrderStatus.PREPAID), (180, OrderStatus.CLOSED)):
+        later(minutes * MINUTE)
+        assert await queries.sweep() == 1
+        assert (await made.order(row.id)).status is status
+    assert await moved(session, scene.fund) == ([("unmatched", 10_000)], 0)
+    later(360 * MINUTE)
+    assert await queries.sweep() == 0
 
 
 async def test_a_payment_that_comes_between_question_and_closing_wins(session, scene, later, monkeypatch):

@@ -261,6 +261,24 @@ async def test_nothing_is_dated_into_a_closed_month(session):
     assert not await posting.record(session, late), "told again it is the same"
 
 
+async def test_what_was_dated_into_a_closed_month_may_be_dated_anew_too_much_stays_refused(session):
+    actor = await accountant(session)
+    fund = await given.fund(session)
+    await given.give(session, fund, 10_000, on=date(2026, 3, 31))
+    await close(session, actor, MARCH)
+    wrong = given.payment(fund, 5, on=date(2026, 3, 31))
+    for _ in range(2):
+        with pytest.raises(posting.MonthClosed):
+            await posting.ask(session, wrong)
+    assert await posting.ask(session, given.payment(fund, 5, id=wrong.id, on=APRIL))
+    much = given.payment(fund, 9_996)
+    with pytest.raises(posting.FundInsufficient):
+        await posting.ask(session, much)
+    await given.give(session, fund, 1)
+    with pytest.raises(posting.FundInsufficient):
+        await posting.ask(session, given.payment(fund, 9_996, id=much.id, on=APRIL))
+
+
 async def test_what_was_held_in_a_month_is_paid_after_it_was_closed(session):
     actor = await accountant(session)
     fund = await given.fund(session)

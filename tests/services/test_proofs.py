@@ -3,17 +3,20 @@
 import json
 import subprocess
 import sys
+from collections import Counter
 
 import pytest
 from pydantic import SecretStr
 from pymerkle import InmemoryTree
 from sqlalchemy import func, select, text
 
+from app import clock
+from app.api.deps import Cursor
 from app.db import new_id
 from app.errors import NotFound
-from app.models.ledger import Transfer
+from app.models.ledger import Phase, Transfer
 from app.models.proofs import LedgerLeaf, MerkleNode, SealKey, TreeHead, UnsealedTransfer
-from app.services.ledger import posting
+from app.services.ledger import posting, statements
 from app.services.proofs import leaves, reading, sealing, tree
 from app.settings import ROOT, settings
 from tests.clients import client
@@ -184,6 +187,8 @@ async def test_the_public_door_shows_all_of_it(app, session):
 
         head, kept = await get("/head")
         assert (head["size"], kept) == (8, "public, max-age=5")
+        tag = {"If-None-Match": (await browser.get(f"{PROOFS}/head")).headers["etag"]}
+        assert (await browser.get(f"{PROOFS}/head", headers=tag)).status_code == 304
         page, _ = await get("/heads", limit=1)
         assert page["items"] == [head]
         page, _ = await get("/heads", cursor=page["next"])
@@ -206,8 +211,32 @@ async def test_the_public_door_shows_all_of_it(app, session):
             ("/heads/3", 404, {}), ("/gifts/nobody", 404, {}), (f"/transfers/{new_id()}", 404, {}),
             (f"/transfers/{row.transfer_id}", 404, {"size": 7}), ("/consistency", 404, {"first": 1, "second": 9}),
             ("/consistency", 422, {"first": 8, "second": 7}), ("/consistency", 422, {"first": 0, "second": 7}),
+            ("/heads", 422, {"cursor": Cursor.encode(10**30)}), ("/heads", 422, {"cursor": Cursor.encode("x")}),
         ):  # fmt: skip
             await get(path, status, **query)
+
+
+async def test_whoever_reads_the_log_adds_up_the_books_without_us(session):
+    fund = await sealed(session)
+    for paid in (3, 4, None):
+        hold = ledger.payment(fund, 4)
+        await posting.ask(session, hold)
+        phase = Phase.VOID if paid is None else Phase.POST
+        await posting.record(session, ledger.resolution(hold, phase, paid))
+    await posting.record(session, ledger.fee(2))
+    await session.commit()
+    await sealing.seal_all()
+    debits, credits = Counter(), Counter()
+    for leaf in await reading.leaves(session, start=0, limit=100):
+        said = VERIFIER.fields(bytes.fromhex(leaf))
+        if said["phase"] in (b"single", b"post"):
+            debits[said["debit"].decode()] += int(said["amount_fen"])
+            credits[said["credit"].decode()] += int(said["amount_fen"])
+    lines = (await statements.trial_balance(session, clock.today().replace(day=1))).lines
+    assert {one.code: (debits[one.code], credits[one.code]) for one in lines} == {
+        one.code: (one.columns.debits_fen, one.columns.credits_fen) for one in lines
+    }
+    assert {*debits, *credits} == {one.code for one in lines}
 
 
 async def test_an_empty_log_has_no_head(app, connection):

@@ -8,7 +8,7 @@ import pytest
 import time_machine
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import func, select
+from sqlalchemy import func, select, update
 
 from app import clock, doctor
 from app.db import begin, new_id
@@ -27,6 +27,7 @@ from app.services.payments import refunds
 from app.services.reconciliation import differences, fetching, matching, report
 from app.services.reconciliation.bills import BillRefused
 from app.services.reconciliation.differences import Action
+from app.services.reconciliation.suspense import NothingInSuspense
 from tests.clients import SYSTEM, a_worker
 from tests.factories import bills as made
 from tests.factories import ledger as books
@@ -392,7 +393,7 @@ async def test_a_note_explains_what_is_not_in_suspense(scene):
     scene.wechat.events.remove(paid)
     await delivered(scene)
     row = await looked_into(scene)
-    with pytest.raises(differences.NothingInSuspense):
+    with pytest.raises(NothingInSuspense):
         await resolved(scene, row, Action.OWN_MONEY)
     assert (await resolved(scene, row, Action.NOTE)).note == "已核对"
 
@@ -461,7 +462,9 @@ async def test_what_left_suspense_is_not_taken_out_of_it_again(scene):
     await delivered(scene)
     row = await looked_into(scene)
     await resolved(scene, row, Action.FUND, fund_id=scene.fund.id)
-    for id in (row.transfer_id, posting.transfer_id("matched", row.id)):
+    async with begin() as db:
+        became = await db.scalar(select(Donation.transfer_id))
+    for id in (row.transfer_id, became):
         with pytest.raises(reversals.ReversedElsewhere):
             await reversed_by_hand(scene, id)
     assert (await balances())["220901"] == 0
@@ -521,6 +524,22 @@ async def test_the_report_says_to_the_fen_why_it_is_not_zero(scene):
     assert (side.refunds_under_way_fen, side.not_in_bills_yet_fen, side.unexplained_fen) == (5_000, 0, 0)
 
 
+async def test_a_refund_that_wechat_closed_after_the_bill_is_under_way_no_more(scene):
+    order, paid = await gift(scene)
+    row = await made.refund_approved(scene.asks, scene.decides, order, 3_000)
+    scene.wechat.refunded(paid, row.out_refund_no, 3_000, at(1), status="PROCESSING")
+    await delivered(scene, DAYS[:2])
+    side = (await reported(DAYS[1])).at_wechat
+    assert (side.refunds_under_way_fen, side.unexplained_fen) == (3_000, 0)
+    async with begin() as db:
+        await db.execute(update(Refund).values(status="closed", finished_at=at(2)))
+    scene.wechat.moved("退款关闭退回", 3_000, at(2))
+    await delivered(scene, DAYS[2:])
+    assert await found() == []
+    side = (await reported(DAYS[2])).at_wechat
+    assert (side.refunds_under_way_fen, side.unexplained_fen) == (0, 0)
+
+
 async def test_the_doctor_warns_of_what_nothing_explains(scene):
     async with begin() as db:
         assert (await doctor._clearing(db))[1] is True
@@ -546,7 +565,9 @@ async def test_every_step_leaves_its_trace(scene):
 # L11
 
 SOAK = int(os.environ.get("NUANXIN_SOAK", "1"))
-KINDS = ["gift", "lost", "stranger", "second", "refund", "open_refund", "strange_refund", "payout", "top_up"]
+KINDS = [
+    "gift", "lost", "stranger", "sent_back", "second", "refund", "open_refund", "strange_refund", "payout", "top_up",
+]  # fmt: skip
 events = st.tuples(
     st.sampled_from(KINDS),
     st.integers(0, 3),
@@ -566,6 +587,8 @@ async def play(scene, history):
             all_paid.append(gifts[-1][1])
         elif kind == "stranger":
             all_paid.append(scene.wechat.paid(f"S{new_id().hex[:20]}", fen, when))
+        elif kind == "sent_back":
+            await sent_back(scene, fen, when, told=which % 2)
         elif kind == "second" and gifts:
             scene.wechat.paid(gifts[which % len(gifts)][0].out_trade_no, fen, when)
         elif kind in ("refund", "open_refund") and gifts:
@@ -580,6 +603,30 @@ async def play(scene, history):
             scene.wechat.moved("充值", fen, when)
 
 
+async def sent_back(scene, fen, when, *, told):
+    """A stranger's money, as soon as it came: that it succeeded we are told, or not."""
+    paid = scene.wechat.paid(f"S{new_id().hex[:20]}", fen, when)
+    await made.told(paid)
+    async with begin() as db:
+        of = ReconciliationDifference.reference == paid.transaction
+        row = (await db.scalars(select(ReconciliationDifference).where(of))).one()
+        row = await differences.investigate(db, scene.asks, id=row.id, version=row.version)
+        new = refunds.RefundOfSuspense(version=row.version, reason="not_acceptable")
+        back = {"key": Key(new_id(), b"x"), "difference_id": row.id, "new": new}
+        row = await refunds.request_of_suspense(db, scene.asks, **back)
+        row = await refunds.approve(db, scene.decides, id=row.id, version=row.version)
+    scene.wechat.refunded(paid, row.out_refund_no, fen, when)
+    if told:
+        await settled(row, paid, fen, when)
+
+
+async def settled(row, paid, total, when):
+    state = RefundState(row.out_refund_no, paid.number, "50", paid.transaction, RefundStatus.SUCCESS, row.amount_fen,
+                        total, when)  # fmt: skip
+    async with begin() as db:
+        await refunds.settle(db, state)
+
+
 async def refund(scene, order, paid, fen, when, *, told):
     fen = min(fen, paid.fen)
     async with begin() as db:
@@ -589,10 +636,7 @@ async def refund(scene, order, paid, fen, when, *, told):
     row = await made.refund_approved(scene.asks, scene.decides, order, fen)
     scene.wechat.refunded(paid, row.out_refund_no, fen, when)
     if told:
-        state = RefundState(row.out_refund_no, order.out_trade_no, "50", paid.transaction, RefundStatus.SUCCESS, fen,
-                            order.amount_fen, when)  # fmt: skip
-        async with begin() as db:
-            await refunds.settle(db, state)
+        await settled(row, paid, order.amount_fen, when)
 
 
 async def available(scene):

@@ -9,13 +9,14 @@ from sqlalchemy.exc import IntegrityError
 from app import clock
 from app.db import begin, new_id
 from app.errors import StaleVersion, WrongState, from_database
+from app.integrations import wechat_pay
 from app.models.donations import DonationStatus, Pledge, PledgeStatus, ReceiptRequest, ReceiptStatus
 from app.models.identity import Role
 from app.models.ledger import Phase, Transfer
 from app.models.payments import OrderStatus, Refund, RefundStatus
 from app.services.idempotency import Key
 from app.services.ledger import accounts, posting
-from app.services.payments import notices, refunds, sending
+from app.services.payments import notices, refundable, refunds, sending
 from app.services.payments.refunds import NewRefund
 from tests.clients import a_worker
 from tests.factories import giving as made
@@ -123,7 +124,7 @@ async def test_a_gift_goes_back_in_parts_and_never_more_than_all(session, scene)
     gift = await made.gift(scene.gift.id)
     assert (gift.status, gift.refunded_fen) == (DonationStatus.PART_REFUNDED, 4_000)
     assert (await made.order(gift.id)).status is OrderStatus.PART_REFUNDED
-    with pytest.raises(refunds.RefundTooMuch) as refused:
+    with pytest.raises(refundable.RefundTooMuch) as refused:
         await request(scene, 6_001)
     assert refused.value.extensions == {"left_fen": 6_000}
     row = await sent(scene, 6_000)
@@ -149,7 +150,7 @@ async def test_only_what_is_paid_and_not_older_than_a_year_goes_back(scene, monk
         await request(scene, gift=waiting)
     later = clock.now() + timedelta(days=366)
     monkeypatch.setattr(clock, "now", lambda: later)
-    with pytest.raises(refunds.RefundTooLate):
+    with pytest.raises(refundable.RefundTooLate):
         await request(scene)
 
 
@@ -160,11 +161,15 @@ async def test_a_receipt_is_reversed_before_the_money_goes_back(session, scene):
     )  # fmt: skip
     session.add(receipt)
     await session.commit()
-    with pytest.raises(refunds.ReceiptStillValid):
+    with pytest.raises(refundable.ReceiptStillValid):
         await request(scene)
     receipt.status = ReceiptStatus.REVERSED
     await session.commit()
-    assert (await request(scene)).status is S.REQUESTED
+    row = await request(scene)
+    receipt.status = ReceiptStatus.ISSUED  # while nobody looked
+    await session.commit()
+    with pytest.raises(refundable.ReceiptStillValid):
+        await decide(refunds.approve, scene, row)
 
 
 async def test_money_that_is_spent_does_not_go_back(session, scene):
@@ -249,7 +254,28 @@ async def test_a_merchant_without_balance_tries_again_another_time(scene):
     assert await sending.sweep() == 0
     await due_again(row)
     await sending.sweep()
-    assert (await now(row)).status is S.PROCESSING
+    assert ((await now(row)).status, (await now(row)).error_code) == (S.PROCESSING, None)
+
+
+async def test_one_that_cannot_be_kept_hinders_no_other(session, scene):
+    rows = [await decide(refunds.approve, scene, await request(scene, 1))]
+    rows.append(
+        await decide(
+            refunds.approve, scene, await request(scene, 1, await made.arrived(scene.donor, scene.fund))
+        )
+    )
+    async with begin() as db:
+        (await db.get_one(Refund, rows[0].id)).hold_id = None  # nothing that could be posted or set free
+        (await db.get_one(Refund, rows[0].id)).next_query_at = clock.now() - timedelta(days=1)
+    for row in rows:
+        await wechat_pay.refund(
+            transaction_id=row.transaction_id, out_refund_no=row.out_refund_no, refund_fen=1, total_fen=10_000,
+            reason=sending.SAID[row.reason],
+        )  # fmt: skip
+        await end(row)
+    with pytest.raises(ExceptionGroup):
+        await sending.sweep()
+    assert [(await now(row)).status for row in rows] == [S.APPROVED, S.SUCCEEDED]
 
 
 async def test_a_lost_answer_is_followed_by_the_same_number(session, scene):

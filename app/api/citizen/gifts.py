@@ -133,8 +133,8 @@ def _detail(gift: reading.Gift) -> GiftDetail:
 @router.get("/gifts", summary="我的捐赠 My gifts", response_model=Listing[GiftView])
 async def my_gifts(db: Db, actor: Give, page: Paging) -> dict[str, Any]:
     """By every channel, newest first."""
-    after = page.after(uuid.UUID)
-    rows = await reading.own(db, actor, after=after[0] if after else None, limit=page.limit + 1)
+    after = page.after_one(uuid.UUID)
+    rows = await reading.own(db, actor, after=after, limit=page.limit + 1)
     answer = listing(rows, page, lambda row: (row[0].id,))
     answer["items"] = [_view(*row) for row in answer["items"]]
     return answer
@@ -201,8 +201,8 @@ async def ask_receipt(
 @router.get("/pledges", summary="我的认捐 My pledges", response_model=Listing[OwnPledgeView])
 async def my_pledges(db: Db, actor: Give, page: Paging) -> dict[str, Any]:
     """Newest first."""
-    after = page.after(uuid.UUID)
-    rows = await pledges.own(db, actor, after=after[0] if after else None, limit=page.limit + 1)
+    after = page.after_one(uuid.UUID)
+    rows = await pledges.own(db, actor, after=after, limit=page.limit + 1)
     return listing(rows, page, lambda row: (row.id,))
 
 

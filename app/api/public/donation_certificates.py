@@ -12,11 +12,12 @@ router = APIRouter(tags=["捐赠 donations"])
 
 
 class GiftVerdict(View):
-    """For what a good one was given; nothing but `valid` where it is not. `refunded_fen` went back since."""
+    """For what a good one was given; nothing but `valid` where it is not. `refunded_fen` went back since. `proof`: that
+    it is in the public log."""
 
     model_config = example(
         valid=True, fund_zh="生育关怀基金", fund_en="Care fund", amount_fen=10000, refunded_fen=0,
-        given_on="2026-11-20",
+        given_on="2026-11-20", proof="/public/v1/proofs/gifts/20261120-7K2M4FP901",
     )  # fmt: skip
 
     valid: bool
@@ -25,6 +26,7 @@ class GiftVerdict(View):
     amount_fen: int | None = None
     refunded_fen: int | None = None
     given_on: date | None = None
+    proof: str | None = None
 
 
 @router.get("/donation-certificates/{number}", summary="核验捐赠证书 Check a certificate of a gift")

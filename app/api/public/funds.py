@@ -8,7 +8,7 @@ from fastapi import APIRouter, Path, Request, Response
 from pydantic import TypeAdapter
 
 from app.api.deps import AsyncSession, Listing, Page, Paging, listing
-from app.api.public.crowd import tell
+from app.api.public.crowd import UNCHANGED, tell
 from app.errors import NotFound, problems
 from app.services.transparency import goals, statements
 from app.services.transparency.gifts import Gift
@@ -16,7 +16,6 @@ from app.services.transparency.goals import PublicCampaign, PublicFund, Quarter
 from app.services.transparency.statements import PublicSpending, PublicStatement
 
 router = APIRouter(tags=["公益基金 funds"])
-UNCHANGED: dict[int | str, dict[str, Any]] = {304: {"description": "As the ETag in If-None-Match says"}}
 MISSING = problems(NotFound) | UNCHANGED
 FUNDS, FUND = TypeAdapter(Listing[PublicFund]), TypeAdapter(PublicFund)
 CAMPAIGNS, CAMPAIGN = TypeAdapter(Listing[PublicCampaign]), TypeAdapter(PublicCampaign)
@@ -27,10 +26,10 @@ SPENDING, STATEMENT = TypeAdapter(PublicSpending), TypeAdapter(PublicStatement)
 @router.get("/funds", summary="基金 Funds", response_model=Listing[PublicFund], responses=UNCHANGED)
 async def list_funds(request: Request, page: Paging) -> Response:
     """By code, with what each has received and spent since it was opened."""
-    after = page.after(str)
+    after = page.after_one(str)
 
     async def make(db: AsyncSession) -> dict[str, Any]:
-        rows = await goals.funds(db, after=after[0] if after else None, limit=page.limit + 1)
+        rows = await goals.funds(db, after=after, limit=page.limit + 1)
         return listing(rows, page, lambda row: (row.code,))
 
     return await tell(request, FUNDS, make, after, page.limit)
@@ -38,7 +37,7 @@ async def list_funds(request: Request, page: Paging) -> Response:
 
 @router.get("/funds/{id}", summary="基金详情 A fund", response_model=PublicFund, responses=MISSING)
 async def fund(request: Request, id: uuid.UUID) -> Response:
-    """That its books are what they were: see /proofs/head."""
+    """That its books are what they were is proved from `tree_head`."""
     return await tell(request, FUND, lambda db: goals.fund(db, id), id)
 
 
@@ -51,10 +50,10 @@ async def list_fund_donations(request: Request, id: uuid.UUID, page: Paging) -> 
 
 
 async def _tell_gifts(request: Request, of: Callable[..., Any], id: uuid.UUID, page: Page) -> Response:
-    after = page.after(uuid.UUID)
+    after = page.after_one(uuid.UUID)
 
     async def make(db: AsyncSession) -> dict[str, Any]:
-        rows = await of(db, id, after=after[0] if after else None, limit=page.limit + 1)
+        rows = await of(db, id, after=after, limit=page.limit + 1)
         shown = listing(rows, page, lambda row: (row[0],))
         return shown | {"items": [gift for _, gift in shown["items"]]}
 
@@ -94,12 +93,10 @@ async def public_fund_statement(
 )
 async def list_campaigns(request: Request, page: Paging, fund_id: uuid.UUID | None = None) -> Response:
     """Appeals to the public, newest first, with the numbers that make them lawful."""
-    before = page.after(uuid.UUID)
+    before = page.after_one(uuid.UUID)
 
     async def make(db: AsyncSession) -> dict[str, Any]:
-        rows = await goals.campaigns(
-            db, fund_id=fund_id, before=before[0] if before else None, limit=page.limit + 1
-        )
+        rows = await goals.campaigns(db, fund_id=fund_id, before=before, limit=page.limit + 1)
         return listing(rows, page, lambda row: (row.id,))
 
     return await tell(request, CAMPAIGNS, make, fund_id, before, page.limit)

@@ -4,9 +4,11 @@ import uuid
 from datetime import datetime
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Path, Query, Response
+from fastapi import APIRouter, Path, Query, Request, Response
+from pydantic import TypeAdapter
 
 from app.api.deps import Db, Listing, Paging, View, example, listing
+from app.api.public.crowd import UNCHANGED, tell
 from app.errors import Invalid, NotFound, problems
 from app.services.proofs import reading
 from app.services.proofs.reading import NotSealedYet
@@ -65,23 +67,30 @@ class LeavesView(View):
     leaves: list[str]
 
 
+HEAD = TypeAdapter(HeadView)
+
+
 def _keep(response: Response, *, forever: bool) -> None:
     response.headers["Cache-Control"] = FOREVER if forever else FOR_NOW
 
 
-@router.get("/head", summary="最新树头 The latest head", responses=problems(NotFound))
-async def latest_head(db: Db, response: Response) -> HeadView:
+@router.get(
+    "/head",
+    summary="最新树头 The latest head",
+    response_model=HeadView,
+    responses=problems(NotFound) | UNCHANGED,
+)
+async def latest_head(request: Request) -> Response:
     """Keep it: with any later one it proves that nothing before it was changed. 404 while nothing is sealed."""
-    _keep(response, forever=False)
-    return HeadView.model_validate(await reading.head(db))
+    return await tell(request, HEAD, reading.head)
 
 
 @router.get("/heads", summary="树头列表 Heads", response_model=Listing[HeadView])
 async def list_heads(db: Db, page: Paging, response: Response) -> dict[str, Any]:
     """The newest first."""
     _keep(response, forever=False)
-    after = page.after(int)
-    rows = await reading.heads(db, before=after[0] if after else None, limit=page.limit + 1)
+    after = page.after_one(int)
+    rows = await reading.heads(db, before=after, limit=page.limit + 1)
     return listing(rows, page, lambda row: (row["size"],))
 
 

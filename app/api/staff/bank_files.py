@@ -20,8 +20,9 @@ from app.api.deps import (
     listing,
     staff_may,
 )
-from app.api.hospital_files import UPLOAD, XLSX, Commit, sheet
 from app.api.hospital_files import Answer as Shown
+from app.api.hospital_files import Commit
+from app.api.sheets import UPLOAD, XLSX, sheet
 from app.errors import NotFound, StaleVersion, WrongState, problems
 from app.models.disbursements import BankFileStatus
 from app.services import disbursements, hospital_files
@@ -74,10 +75,8 @@ async def list_bank_files(
     db: Db, actor: Pay, page: Paging, status: Annotated[BankFileStatus | None, Query()] = None
 ) -> dict[str, Any]:
     """Of the own region, the newest first."""
-    after = page.after(uuid.UUID)
-    rows = await disbursements.bank_files(
-        db, actor, status=status, after=after[0] if after else None, limit=page.limit + 1
-    )
+    after = page.after_one(uuid.UUID)
+    rows = await disbursements.bank_files(db, actor, status=status, after=after, limit=page.limit + 1)
     return listing(rows, page, lambda row: (row.id,))
 
 
@@ -85,7 +84,7 @@ async def list_bank_files(
     "/{id}/workbook",
     summary="下载付款文件 The sheet for the bank",
     response_class=Response,
-    responses={**problems(NotFound, WrongState), 200: {"content": {XLSX: {}}}},
+    responses=problems(NotFound, WrongState) | XLSX,
 )
 async def bank_file_workbook(db: Db, actor: Pay, id: uuid.UUID, purpose: Purpose) -> Response:
     """Names and accounts in full, of what the bank has not answered. Its last columns take the answer."""

@@ -24,7 +24,7 @@ from app.api.deps import (
     listing,
     staff_may,
 )
-from app.api.hospital_files import XLSX, sheet
+from app.api.sheets import XLSX, sheet
 from app.errors import Invalid, NotFound, StaleVersion, WrongState, problems
 from app.models.disbursements import DisbursementStatus
 from app.models.identity import Role
@@ -112,7 +112,7 @@ async def list_disbursements(
     "/disbursements/workbook",
     summary="下载支出清单 Payments as a sheet",
     response_class=Response,
-    responses={200: {"content": {XLSX: {}}}},
+    responses=XLSX,
 )
 async def disbursements_workbook(
     db: Db, actor: Read, status: Status = None, fund_id: Fund = None, region_code: Region = None

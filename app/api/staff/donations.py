@@ -1,4 +1,4 @@
-"""Gifts by every channel: recorded, read, reversed, and taken from the files of banks and platforms."""
+"""Gifts by every channel: recorded, read, reversed, and taken from files."""
 
 import uuid
 from datetime import date, datetime
@@ -19,15 +19,17 @@ from app.api.deps import (
     listing,
     staff_may,
 )
-from app.api.hospital_files import UPLOAD, XLSX, Answer, Commit, FileVerdict, sheet, told
+from app.api.hospital_files import Answer, Commit, FileVerdict, told
+from app.api.sheets import UPLOAD, XLSX, sheet
 from app.api.staff.receipts import ReceiptView
 from app.errors import Invalid, NotFound, StaleVersion, Unavailable, WrongState, problems
 from app.models.donations import Channel, DonationStatus, ShownAs
-from app.models.ledger import ReversalReason
-from app.services.donations import certificates, correcting, files, reading, recording
+from app.models.ledger import ReversalReason, TransferKind
+from app.services.donations import arrivals, certificates, correcting, files, reading, recording
 from app.services.idempotency import IdempotencyKeyReused, IdempotencyKeyTaken
 from app.services.imports import FileRefused
-from app.services.ledger.posting import AlreadyReversed, FundInsufficient
+from app.services.ledger.posting import AlreadyReversed, FundInsufficient, TransferMismatch
+from app.services.payments.refunds import RefundUnderWay
 
 router = APIRouter(tags=["捐赠 donations"])
 Read = Annotated[Actor, staff_may(Permission.DONATION_READ)]
@@ -35,7 +37,6 @@ Record = Annotated[Actor, staff_may(Permission.DONATION_RECORD)]
 TWICE = (IdempotencyKeyReused, IdempotencyKeyTaken)
 ID, FUND = "0198c5a4-7a30-7b1e-9d55-3f0a6c2b1e11", "0198c5a4-7a30-7b1e-9d55-3f0a6c2b1e01"
 PDF = "application/pdf"
-EXCEL: dict[int | str, dict[str, Any]] = {200: {"content": {XLSX: {}}}}
 
 
 class DonationLine(View):
@@ -99,6 +100,22 @@ class DonationDetail(View):
     receipts: list[ReceiptView]
 
 
+class ArrivalView(View):
+    """One part of an arrival: what came to the bank, or the platform's fee."""
+
+    id: uuid.UUID
+    kind: TransferKind
+    amount_fen: int
+    reference: str
+    effective_on: date
+
+
+class GiftFileVerdict(FileVerdict):
+    """`ready_fen`: what the lines come to that are taken, or would be: to be compared with the total of the bank."""
+
+    ready_fen: int
+
+
 class Reverse(Versioned):
     model_config = example(version=1, reason="wrong_amount")
 
@@ -119,10 +136,8 @@ async def donations(
 ) -> dict[str, Any]:
     """Newest first, with masked names."""
     wanted = reading.Wanted(fund_id, campaign_id, organization_donor_id, channel, status, source)
-    after = page.after(uuid.UUID)
-    rows = await reading.listed(
-        db, actor, wanted=wanted, after=after[0] if after else None, limit=page.limit + 1
-    )
+    after = page.after_one(uuid.UUID)
+    rows = await reading.listed(db, actor, wanted=wanted, after=after, limit=page.limit + 1)
     answer = listing(rows, page, lambda row: (row[0].id,))
     fields = [name for name in DonationLine.model_fields if name != "donor"]
     answer["items"] = [
@@ -162,13 +177,14 @@ def _detail(gift: reading.Gift) -> DonationDetail:
     summary="冲销登记有误的捐赠 Reverse what was entered in error",
     responses=problems(
         NotFound, StaleVersion, WrongState, AlreadyReversed, FundInsufficient, correcting.ReceiptFirst,
-        correcting.GoodsHandedOut, *TWICE,
+        correcting.GoodsHandedOut, RefundUnderWay, *TWICE,
     ),
 )  # fmt: skip
 async def reverse_donation(
     db: Db, actor: Record, id: uuid.UUID, key: IdempotencyKey, body: Reverse
 ) -> RecordedView:
-    """Not those by WeChat Pay: they are refunded. The same number of the bank may be entered anew afterwards."""
+    """Not those that donors made by WeChat Pay: they are refunded. What was made a gift out of suspense is in suspense
+    again. The same number of the bank may be entered anew afterwards."""
     row = await correcting.reverse(db, actor, key=key, id=id, version=body.version, reason=body.reason)
     return RecordedView.model_validate(row)
 
@@ -186,6 +202,19 @@ async def hand_out_goods(
     return DeliveryView.model_validate(await correcting.hand_out(db, actor, key=key, id=id, new=body))
 
 
+@router.post(
+    "/bank-arrivals", status_code=201, summary="登记现金缴存或平台到账 What reached the bank",
+    responses=problems(Invalid, arrivals.AlreadyArrived, arrivals.MoreThanStands, TransferMismatch, *TWICE),
+)  # fmt: skip
+async def record_arrival(
+    db: Db, actor: Record, key: IdempotencyKey, body: arrivals.NewArrival
+) -> list[ArrivalView]:
+    """Cash that was carried to the bank, or what a platform paid out, less its fee. What was entered in error is
+    reversed in the ledger, part by part."""
+    rows = await arrivals.record(db, actor, key=key, new=body)
+    return [ArrivalView.model_validate(row) for row in rows]
+
+
 @router.get(
     "/donations/{id}/certificate.pdf", summary="下载捐赠证书 A certificate to print", response_class=Response,
     responses={
@@ -193,17 +222,17 @@ async def hand_out_goods(
         **problems(NotFound, certificates.NoCertificate, certificates.CertificateNotSealed, Unavailable),
     },
 )  # fmt: skip
-async def donation_certificate(actor: Record, id: uuid.UUID) -> Response:
-    """For donors who have no account here; recorded."""
-    return Response(await certificates.sheet(actor, id=id), media_type=PDF)
+async def donation_certificate(actor: Record, id: uuid.UUID, purpose: Purpose) -> Response:
+    """For donors who have no account here; recorded, with the purpose."""
+    return Response(await certificates.sheet(actor, id=id, purpose=purpose), media_type=PDF)
 
 
-# Files of banks and platforms
+# Files of banks and platforms, and cash books
 
 
 @router.get(
     "/donation-files/template", summary="下载捐赠登记表 The sheet for gifts", response_class=Response,
-    responses=EXCEL,
+    responses=XLSX,
 )  # fmt: skip
 async def donation_template(actor: Record) -> Response:
     """Chinese headings and drop-downs; lists of banks with their own headings are read too."""
@@ -211,16 +240,18 @@ async def donation_template(actor: Record) -> Response:
 
 
 @router.post(
-    "/donation-files", summary="上传银行或平台捐赠明细 Upload gifts",
+    "/donation-files", summary="上传银行、平台或现金捐赠明细 Upload gifts",
     responses=problems(NotFound, FileRefused, recording.AlreadyRecorded),
-    response_model=FileVerdict, openapi_extra=UPLOAD,
+    response_model=GiftFileVerdict, openapi_extra=UPLOAD,
 )  # fmt: skip
 async def upload_donations(
-    db: Db, actor: Record, request: Request, fund_id: uuid.UUID, channel: Literal["bank", "platform"],
+    db: Db, actor: Record, request: Request, fund_id: uuid.UUID, channel: Literal["bank", "platform", "cash"],
     campaign_id: uuid.UUID | None = None, commit: Commit = False, answer: Answer = "json",
 ) -> Any:  # fmt: skip
     """The body is the file itself, xlsx or csv, up to 5,000 lines. First without `commit`; then the same file with it.
-    Refused lines hinder no others; a line that was taken before, in whatever file, is `known`."""
+    Refused lines hinder no others; a line that was taken before, in whatever file, is `known`; one of a bank's whole
+    statement by which money went out is `skipped`."""
     into = files.Into(fund_id, Channel(channel), campaign_id)
     taken = await files.take(db, actor, data=await request.body(), into=into, commit=commit)
-    return await told(*taken, commit=commit, answer=answer)
+    said = await told(taken.file, taken.judged, commit=commit, answer=answer)
+    return said if answer == "xlsx" else said.model_dump() | {"ready_fen": taken.ready_fen}

@@ -63,12 +63,15 @@ class FundStanding(FundView):
     goods_fen: int
 
 
+CAMPAIGN: dict[str, Any] = campaigns.EXAMPLE | {
+    "id": "0198c5a4-7a30-7b1e-9d55-3f0a6c2b1e03", "status": "draft", "leftover_rule": "same_fund",
+    "certificate_number": None, "filing_number": None, "platform_name": None, "platform_url": None,
+    "leftover_fund_id": None, "closed_at": None, "version": 1,
+}  # fmt: skip
+
+
 class CampaignView(View):
-    model_config = example(
-        **campaigns.EXAMPLE, id="0198c5a4-7a30-7b1e-9d55-3f0a6c2b1e03", status="draft", leftover_rule="same_fund",
-        certificate_number=None, filing_number=None, platform_name=None, platform_url=None, leftover_fund_id=None,
-        closed_at=None, version=1,
-    )  # fmt: skip
+    model_config = example(**CAMPAIGN)
 
     id: uuid.UUID
     fund_id: uuid.UUID
@@ -92,8 +95,22 @@ class CampaignView(View):
     version: int
 
 
+class CampaignStanding(CampaignView):
+    """`received_fen`: money, less what went back. `committed_fen`: approved or paid under it. `handed_over_fen`: gone to
+    the fund of its rule. `left_fen`: of what was given, what those leave."""
+
+    model_config = example(
+        **CAMPAIGN, received_fen=520_000, committed_fen=200_000, handed_over_fen=0, left_fen=320_000
+    )
+
+    received_fen: int
+    committed_fen: int
+    handed_over_fen: int
+    left_fen: int
+
+
 class CloseCampaign(Versioned):
-    """`leftover_fen`: what goes to the fund that its rule names."""
+    """`leftover_fen`: what goes to the fund that its rule names, at most what is left of what was given to it."""
 
     model_config = example(version=2, leftover_fen=0)
 
@@ -130,8 +147,8 @@ async def open_fund(db: Db, actor: Manage, key: IdempotencyKey, body: funds.NewF
 @router.get("/funds", summary="基金列表 Funds", response_model=Listing[FundView])
 async def list_funds(db: Db, actor: Read, page: Paging) -> dict[str, Any]:
     """By code: of the own region, and of those above that it may spend from."""
-    after = page.after(str)
-    rows = await funds.listing(db, actor, after=after[0] if after else None, limit=page.limit + 1)
+    after = page.after_one(str)
+    rows = await funds.listing(db, actor, after=after, limit=page.limit + 1)
     return listing(rows, page, lambda row: (row.code,))
 
 
@@ -170,10 +187,8 @@ async def close_fund(db: Db, actor: Manage, id: uuid.UUID, body: Versioned) -> F
 )
 async def list_campaigns(db: Db, actor: Read, id: uuid.UUID, page: Paging) -> dict[str, Any]:
     """Of a fund, newest first."""
-    before = page.after(uuid.UUID)
-    rows = await campaigns.listing(
-        db, actor, fund_id=id, before=before[0] if before else None, limit=page.limit + 1
-    )
+    before = page.after_one(uuid.UUID)
+    rows = await campaigns.listing(db, actor, fund_id=id, before=before, limit=page.limit + 1)
     return listing(rows, page, lambda row: (row.id,))
 
 
@@ -192,10 +207,14 @@ async def draft_campaign(
     return CampaignView.model_validate(await campaigns.draft(db, actor, key=key, new=body))
 
 
-@router.get("/campaigns/{id}", summary="募捐项目 A campaign", responses=problems(NotFound))
-async def read_campaign(db: Db, actor: Read, id: uuid.UUID) -> CampaignView:
-    """A draft too."""
-    return CampaignView.model_validate(await campaigns.read(db, actor, id))
+@router.get(
+    "/campaigns/{id}", summary="募捐项目及余额 A campaign and how it stands", responses=problems(NotFound)
+)  # fmt: skip
+async def read_campaign(db: Db, actor: Read, id: uuid.UUID) -> CampaignStanding:
+    """A draft too. With what was given to it and what is left of that."""
+    row = await campaigns.read(db, actor, id)
+    stands = await campaigns.standing(db, row)
+    return CampaignStanding(**CampaignView.model_validate(row).model_dump(), **stands)
 
 
 @router.put(
@@ -223,10 +242,11 @@ async def open_campaign(db: Db, actor: Manage, id: uuid.UUID, body: Versioned) -
 
 
 @router.post(
-    "/campaigns/{id}/close",
-    summary="结束募捐项目 Close a campaign",
-    responses=problems(NotFound, Invalid, StaleVersion, WrongState, FundInsufficient, funds.FundClosed),
-)
+    "/campaigns/{id}/close", summary="结束募捐项目 Close a campaign",
+    responses=problems(
+        NotFound, Invalid, StaleVersion, WrongState, campaigns.MoreThanLeft, FundInsufficient, funds.FundClosed
+    ),
+)  # fmt: skip
 async def close_campaign(db: Db, actor: Manage, id: uuid.UUID, body: CloseCampaign) -> CampaignView:
     """No gifts any more. What is left goes by its rule."""
     row = await campaigns.close(db, actor, id=id, version=body.version, leftover_fen=body.leftover_fen)

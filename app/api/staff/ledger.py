@@ -1,16 +1,15 @@
 """The ledger: the chart of accounts, the journal, statements; months are closed, transfers reversed."""
 
 import uuid
-from collections.abc import Iterator
 from datetime import date, datetime
-from typing import Annotated, Any, BinaryIO
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Query
-from fastapi.responses import StreamingResponse
+from fastapi import APIRouter, Depends, Query, Response
 
 from app import clock
 from app.access import Actor, Permission
 from app.api.deps import Body, Day, Db, IdempotencyKey, Listing, Paging, View, example, listing, staff_may
+from app.api.sheets import XLSX, sheet
 from app.errors import Invalid, NotFound, WrongState, problems
 from app.models.ledger import Phase, ReversalReason, TransferKind
 from app.services.idempotency import IdempotencyKeyReused, IdempotencyKeyTaken
@@ -24,10 +23,7 @@ Close = Annotated[Actor, staff_may(Permission.LEDGER_CLOSE)]
 AccountCode = Annotated[
     str | None, Query(alias="account", pattern="^[0-9A-Z-]{1,20}$", description="One account's code")
 ]
-XLSX: dict[int | str, dict[str, Any]] = {
-    200: {"content": {workbooks.MEDIA_TYPE: {"schema": {"type": "string", "format": "binary"}}}}
-}
-PIECE, LONGEST = 1 << 16, 366
+LONGEST = 366
 
 
 class CloseMonth(Body):
@@ -64,8 +60,8 @@ class TransferView(View):
 @router.get("/accounts", summary="科目及余额 Accounts", response_model=Listing[accounts.AccountView])
 async def list_ledger_accounts(db: Db, actor: Read, page: Paging) -> dict[str, Any]:
     """The chart by code, with what stands on each account now."""
-    after = page.after(str)
-    rows = await accounts.listing(db, actor, after=after[0] if after else None, limit=page.limit + 1)
+    after = page.after_one(str)
+    rows = await accounts.listing(db, actor, after=after, limit=page.limit + 1)
     return listing(rows, page, lambda row: (row.code,))
 
 
@@ -99,14 +95,14 @@ async def read_journal(
 @router.get(
     "/journal/workbook",
     summary="下载序时账 The journal as a sheet",
-    response_class=StreamingResponse,
+    response_class=Response,
     responses=problems(NotFound, workbooks.JournalTooLong) | XLSX,
 )
-async def journal_workbook(db: Db, actor: Read, days: Days, account: AccountCode = None) -> StreamingResponse:
+async def journal_workbook(db: Db, actor: Read, days: Days, account: AccountCode = None) -> Response:
     """In yuan, with a sum for each kind."""
     first, last = days
     file = await workbooks.journal_workbook(db, actor, first=first, last=last, account=account)
-    return sheet(file, f"journal-{first}-{last}")
+    return sheet(file, f"journal-{first}-{last}.xlsx")
 
 
 @router.get("/months/{month}/trial-balance", summary="科目余额表 The trial balance of a month")
@@ -118,13 +114,13 @@ async def month_trial_balance(db: Db, actor: Read, month: Month) -> statements.T
 @router.get(
     "/months/{month}/trial-balance/workbook",
     summary="下载科目余额表 The trial balance as a sheet",
-    response_class=StreamingResponse,
+    response_class=Response,
     responses=XLSX,
 )
-async def trial_balance_workbook(db: Db, actor: Read, month: Month) -> StreamingResponse:
+async def trial_balance_workbook(db: Db, actor: Read, month: Month) -> Response:
     """In yuan."""
     file = await workbooks.trial_balance_workbook(db, actor, month=first_of(month))
-    return sheet(file, f"trial-balance-{month}")
+    return sheet(file, f"trial-balance-{month}.xlsx")
 
 
 @router.get(
@@ -135,10 +131,11 @@ async def fund_statement(
     first: Annotated[Month | None, Query(alias="from")] = None, last: Annotated[Month | None, Query(alias="to")] = None,
 ) -> statements.FundStatement:  # fmt: skip
     """Given, refunded, transferred, spent, from one month to another or from the beginning; held and available now."""
+    since = first_of(first) if first else None
     until = first_of(last) if last else clock.today().replace(day=1)
-    return await statements.fund_statement(
-        db, actor, fund_id=id, first=first_of(first) if first else None, last=until
-    )
+    if since is not None and since > until:
+        raise Invalid.at("#query/from", "不得晚于截止月份", "not after the last month")
+    return await statements.fund_statement(db, actor, fund_id=id, first=since, last=until)
 
 
 @router.post(
@@ -158,8 +155,8 @@ async def close_month(db: Db, actor: Close, key: IdempotencyKey, body: CloseMont
 @router.get("/periods", summary="已结账月份 Closed months", response_model=Listing[PeriodView])
 async def list_periods(db: Db, actor: Read, page: Paging) -> dict[str, Any]:
     """The latest first."""
-    before = page.after(date.fromisoformat)
-    rows = await periods.listing(db, actor, before=before[0] if before else None, limit=page.limit + 1)
+    before = page.after_one(date.fromisoformat)
+    rows = await periods.listing(db, actor, before=before, limit=page.limit + 1)
     shown = listing(rows, page, lambda row: (row.month,))
     shown["items"] = [_period(row) for row in shown["items"]]
     return shown
@@ -184,14 +181,3 @@ async def reverse_transfer(
 
 def _period(row: Any) -> PeriodView:
     return PeriodView(id=row.id, month=f"{row.month:%Y-%m}", closed_by=row.closed_by, closed_at=row.closed_at)
-
-
-def sheet(file: BinaryIO, name: str) -> StreamingResponse:
-    headers = {"Content-Disposition": f"attachment; filename={name}.xlsx"}
-    return StreamingResponse(_pieces(file), media_type=workbooks.MEDIA_TYPE, headers=headers)
-
-
-def _pieces(file: BinaryIO) -> Iterator[bytes]:
-    with file:
-        while piece := file.read(PIECE):
-            yield piece

@@ -84,10 +84,8 @@ async def organization_donors(
     db: Db, actor: Read, page: Paging, name: Annotated[str | None, Query(min_length=1, max_length=50)] = None
 ) -> dict[str, Any]:
     """Newest first."""
-    after = page.after(uuid.UUID)
-    rows = await organizations.listed(
-        db, actor, name=name, after=after[0] if after else None, limit=page.limit + 1
-    )
+    after = page.after_one(uuid.UUID)
+    rows = await organizations.listed(db, actor, name=name, after=after, limit=page.limit + 1)
     return listing(rows, page, lambda row: (row.id,))
 
 
@@ -134,10 +132,8 @@ async def due_pledges(
 @router.get("/pledges", summary="认捐列表 Pledges", response_model=Listing[pledges.PledgeLine])
 async def fund_pledges(db: Db, actor: Read, page: Paging, fund_id: uuid.UUID) -> dict[str, Any]:
     """Of a fund, newest first."""
-    after = page.after(uuid.UUID)
-    rows = await pledges.of_fund(
-        db, actor, fund_id=fund_id, after=after[0] if after else None, limit=page.limit + 1
-    )
+    after = page.after_one(uuid.UUID)
+    rows = await pledges.of_fund(db, actor, fund_id=fund_id, after=after, limit=page.limit + 1)
     return listing(rows, page, lambda row: (row.id,))
 
 

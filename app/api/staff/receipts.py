@@ -20,7 +20,8 @@ from app.api.deps import (
     listing,
     staff_may,
 )
-from app.api.hospital_files import UPLOAD, XLSX, Answer, Commit, FileVerdict, sheet, told
+from app.api.hospital_files import Answer, Commit, FileVerdict, told
+from app.api.sheets import UPLOAD, XLSX, sheet
 from app.errors import Invalid, NotFound, StaleVersion, WrongState, problems
 from app.models.donations import ReceiptStatus
 from app.services.donations import receipt_files, receipts
@@ -31,7 +32,6 @@ router = APIRouter(tags=["捐赠 donations"])
 Read = Annotated[Actor, staff_may(Permission.DONATION_READ)]
 Record = Annotated[Actor, staff_may(Permission.DONATION_RECORD)]
 TWICE = (IdempotencyKeyReused, IdempotencyKeyTaken)
-EXCEL: dict[int | str, dict[str, Any]] = {200: {"content": {XLSX: {}}}}
 
 
 class ReceiptLine(View):
@@ -47,11 +47,11 @@ class ReceiptLine(View):
     version: int
 
 
-class ReceiptView(View):
+class ReceiptState(View):
+    """How it stands, without the payer: nobody had to say what for."""
+
     id: uuid.UUID
-    status: str
-    payer: str | None
-    payer_number: str | None
+    status: ReceiptStatus
     receipt_code: str | None
     receipt_number: str | None
     check_code: str | None
@@ -59,6 +59,13 @@ class ReceiptView(View):
     reason: str | None
     requested_at: datetime
     version: int
+
+
+class ReceiptView(ReceiptState):
+    """With the payer in full."""
+
+    payer: str | None
+    payer_number: str | None
 
 
 class IssueReceipt(Versioned):
@@ -84,10 +91,8 @@ async def receipt_requests(
     db: Db, actor: Read, page: Paging, status: ReceiptStatus = ReceiptStatus.REQUESTED
 ) -> dict[str, Any]:
     """Of one status, the oldest first."""
-    after = page.after(uuid.UUID)
-    rows = await receipts.listed(
-        db, actor, status=status, after=after[0] if after else None, limit=page.limit + 1
-    )
+    after = page.after_one(uuid.UUID)
+    rows = await receipts.listed(db, actor, status=status, after=after, limit=page.limit + 1)
     answer = listing(rows, page, lambda row: (row[0].id,))
     answer["items"] = [
         {
@@ -102,7 +107,7 @@ async def receipt_requests(
 
 @router.get(
     "/receipt-requests/workbook", summary="下载票据申请表 Receipts to issue", response_class=Response,
-    responses=EXCEL,
+    responses=XLSX,
 )  # fmt: skip
 async def receipt_workbook(db: Db, actor: Record, purpose: Purpose) -> Response:
     """For the finance department's system, payers in full: recorded for each. Fill in the last four columns and upload
@@ -128,10 +133,10 @@ async def upload_receipts(
 )  # fmt: skip
 async def ask_receipt_for(
     db: Db, actor: Record, id: uuid.UUID, key: IdempotencyKey, body: receipts.Payer
-) -> ReceiptView:
+) -> ReceiptState:
     """For a donor who asked in writing."""
     row = await receipts.request(db, actor, key=key, donation_id=id, payer=body)
-    return ReceiptView.model_validate(row)
+    return ReceiptState.model_validate(row)
 
 
 @router.post(
@@ -140,27 +145,27 @@ async def ask_receipt_for(
         Invalid, NotFound, StaleVersion, WrongState, receipts.ReceiptNumberTaken, receipts.NoReceiptForThis
     ),
 )  # fmt: skip
-async def issue_receipt(db: Db, actor: Record, id: uuid.UUID, body: IssueReceipt) -> ReceiptView:
+async def issue_receipt(db: Db, actor: Record, id: uuid.UUID, body: IssueReceipt) -> ReceiptState:
     """As the finance department's system issued it; the donor is told."""
     row = await receipts.issue(db, actor, id=id, version=body.version, issued=body.issued)
-    return ReceiptView.model_validate(row)
+    return ReceiptState.model_validate(row)
 
 
 @router.post(
     "/receipt-requests/{id}/refuse", summary="不予开具 Refuse a receipt",
     responses=problems(NotFound, StaleVersion, WrongState),
 )  # fmt: skip
-async def refuse_receipt(db: Db, actor: Record, id: uuid.UUID, body: WithReason) -> ReceiptView:
+async def refuse_receipt(db: Db, actor: Record, id: uuid.UUID, body: WithReason) -> ReceiptState:
     """The donor is told, sees the reason, and may ask anew."""
     row = await receipts.refuse(db, actor, id=id, version=body.version, reason=body.reason)
-    return ReceiptView.model_validate(row)
+    return ReceiptState.model_validate(row)
 
 
 @router.post(
     "/receipt-requests/{id}/reverse", summary="登记票据红冲 Reverse a receipt",
     responses=problems(NotFound, StaleVersion, WrongState),
 )  # fmt: skip
-async def reverse_receipt(db: Db, actor: Record, id: uuid.UUID, body: WithReason) -> ReceiptView:
+async def reverse_receipt(db: Db, actor: Record, id: uuid.UUID, body: WithReason) -> ReceiptState:
     """After the finance department's system has reversed it."""
     row = await receipts.reverse(db, actor, id=id, version=body.version, reason=body.reason)
-    return ReceiptView.model_validate(row)
+    return ReceiptState.model_validate(row)

@@ -5,25 +5,23 @@ from calendar import monthrange
 from datetime import date, datetime
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Path, Query, Request
-from fastapi.responses import StreamingResponse
+from fastapi import APIRouter, Path, Query, Request, Response
 
 from app.access import Actor, Permission
 from app.api.deps import Day, Db, Listing, Paging, Versioned, View, listing, staff_may
-from app.api.staff.ledger import XLSX, sheet
+from app.api.sheets import UPLOAD, XLSX, sheet
 from app.errors import Invalid, NotFound, StaleVersion, WrongState, problems
 from app.models.reconciliation import BillType, DifferenceKind, DifferenceStatus
 from app.services.ledger.periods import BooksOfWholeAssociation
 from app.services.ledger.posting import FundInsufficient
 from app.services.reconciliation import differences, fetching, report, workbook
 from app.services.reconciliation.bills import BillRefused
+from app.services.reconciliation.suspense import NothingInSuspense
 
 router = APIRouter(prefix="/reconciliation", tags=["对账 reconciliation"])
 Read = Annotated[Actor, staff_may(Permission.LEDGER_READ)]
 Reconcile = Annotated[Actor, staff_may(Permission.RECONCILE)]
 Approve = Annotated[Actor, staff_may(Permission.WRITE_OFF_APPROVE)]
-BINARY = {"schema": {"type": "string", "format": "binary"}}
-UPLOAD: dict[str, Any] = {"requestBody": {"required": True, "content": {"application/octet-stream": BINARY}}}
 STEP = problems(NotFound, StaleVersion, WrongState, BooksOfWholeAssociation)
 Period = Annotated[
     str, Path(pattern="^[0-9]{4}-[0-9]{2}(-[0-9]{2})?$", description="A day, 2026-11-20, or a month, 2026-11")
@@ -73,7 +71,7 @@ class DifferenceDetail(DifferenceView):
 def _view(row: Any) -> DifferenceView:
     """In suspense until the difference ends."""
     waiting = row.transfer_id is not None and row.status in differences.LIVE
-    return DifferenceView.model_validate({**vars(row), "in_suspense": waiting})
+    return DifferenceView.model_validate({**vars(row), "note": row.note, "in_suspense": waiting})
 
 
 @router.get("/bills", summary="账单 Bills", response_model=Listing[BillView])
@@ -103,11 +101,9 @@ async def upload_bill(
 async def list_differences(
     db: Db, actor: Read, page: Paging, status: DifferenceStatus | None = None
 ) -> dict[str, Any]:
-    """The work list."""
-    after = page.after(uuid.UUID)
-    rows = await differences.listing(
-        db, actor, status=status, after=after[0] if after else None, limit=page.limit + 1
-    )
+    """The work list, the oldest day first."""
+    after = page.after_one(uuid.UUID)
+    rows = await differences.listing(db, actor, status=status, after=after, limit=page.limit + 1)
     shown = listing(rows, page, lambda row: (row.id,))
     shown["items"] = [_view(row) for row in shown["items"]]
     return shown
@@ -129,15 +125,14 @@ async def investigate_difference(db: Db, actor: Reconcile, id: uuid.UUID, body: 
     "/differences/{id}/resolve",
     summary="处理差异 Resolve",
     responses=STEP | problems(
-        NotFound, StaleVersion, WrongState, differences.NothingInSuspense, differences.MoneyInSuspense,
-        FundInsufficient,
+        NotFound, StaleVersion, WrongState, NothingInSuspense, differences.MoneyInSuspense, FundInsufficient,
     ),
 )  # fmt: skip
 async def resolve_difference(
     db: Db, actor: Reconcile, id: uuid.UUID, body: differences.Resolve
 ) -> DifferenceView:
-    """What it was: money in suspense is a fund's, or our own; or there is none, and the note explains it. What is given
-    back on WeChat's merchant page needs no step: the next bill explains it."""
+    """What it was: money in suspense is a fund's, or our own; or there is none, and the note explains it. What is to go
+    back to who paid it is refunded (`…/refunds`); done on WeChat's merchant page, the next bill explains it."""
     return _view(await differences.resolve(db, actor, id=id, body=body))
 
 
@@ -187,11 +182,11 @@ async def clearing_report(db: Db, actor: Read, period: Period) -> report.Clearin
 @router.get(
     "/reports/{period}/workbook",
     summary="下载对账报告 The report as a sheet",
-    response_class=StreamingResponse,
+    response_class=Response,
     responses=XLSX,
 )
-async def clearing_workbook(db: Db, actor: Read, period: Period) -> StreamingResponse:
+async def clearing_workbook(db: Db, actor: Read, period: Period) -> Response:
     """In yuan."""
     first, last = _days(period)
     file = await workbook.clearing_workbook(db, actor, first=first, last=last)
-    return sheet(file, f"reconciliation-{period}")
+    return sheet(file, f"reconciliation-{period}.xlsx")

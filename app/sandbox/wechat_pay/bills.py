@@ -218,4 +218,4 @@ def _clock(at: datetime) -> str:
 
 
 def _day(at: datetime) -> date:
-    return at.astimezone(clock.SHANGHAI).date()
+    return clock.day_of(at)

@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from typing import Annotated
 
 from pydantic import Field
-from sqlalchemy import select, tuple_, update
+from sqlalchemy import select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app import clock
-from app.access import Actor, fetch, visible
-from app.errors import Conflict, StaleVersion, WrongState
+from app.access import Actor, fetch, fetch_version, visible
+from app.errors import Conflict, WrongState
 from app.models.disbursements import (
     BankFile,
     BankFileLine,
@@ -24,10 +24,12 @@ from app.models.disbursements import (
 from app.models.funds import Fund
 from app.services import audit, idempotency
 from app.services.disbursements.drafts import number
-from app.services.disbursements.reading import sheet
 from app.services.disbursements.steps import PayerDecided, tell
+from app.services.donations.amounts import yuan
 from app.services.idempotency import Key
+from app.services.pages import newest_first
 from app.services.plain import Body, example
+from app.services.sheets import sheet, taken_by
 
 MOST = 1_000
 #: What the bank, or who types in its answer, fills in comes last.
@@ -109,11 +111,7 @@ async def bank_files(
     query = select(BankFile).where(visible(actor, BankFile))
     if status is not None:
         query = query.where(BankFile.status == status)
-    if after is not None:
-        made_at = select(BankFile.made_at).where(BankFile.id == after).scalar_subquery()
-        query = query.where(tuple_(BankFile.made_at, BankFile.id) < tuple_(made_at, after))
-    order = BankFile.made_at.desc(), BankFile.id.desc()
-    return list(await db.scalars(query.order_by(*order).limit(limit)))
+    return list(await db.scalars(newest_first(query, BankFile.made_at, BankFile.id, after, limit)))
 
 
 async def bank_workbook(db: AsyncSession, actor: Actor, *, id: uuid.UUID, purpose: str) -> tuple[str, bytes]:
@@ -125,15 +123,17 @@ async def bank_workbook(db: AsyncSession, actor: Actor, *, id: uuid.UUID, purpos
     rows = await waiting(db, file)
     done = [(row.id, [row.person_id]) for row in rows]
     await audit.record_each(db, actor, "download", "disbursement", done, purpose=purpose)
-    return file.number, await asyncio.to_thread(_written, file, rows)
+    mark = await taken_by(db, actor)
+    return file.number, await asyncio.to_thread(_written, file, rows, mark)
 
 
-def _written(file: BankFile, rows: Sequence[Disbursement]) -> bytes:
+def _written(file: BankFile, rows: Sequence[Disbursement], mark: str) -> bytes:
     lines = [
         (row.number, row.payee, row.bank_account, row.bank_name, row.amount_fen, row.purpose, "", "", "")
-        for row in rows
+        for row in sorted(rows, key=lambda row: (row.created_at, row.number))
     ]  # fmt: skip
-    return sheet(f"付款文件 {file.number}　{len(lines)} 笔", HEADINGS, lines)
+    total = yuan(sum(row.amount_fen for row in rows))
+    return sheet(f"付款文件 {file.number}　{len(lines)} 笔，合计 {total} 元", HEADINGS, lines, mark=mark)
 
 
 async def waiting(db: AsyncSession, file: BankFile, *, lock: bool = False) -> Sequence[Disbursement]:
@@ -151,9 +151,7 @@ async def cancel_bank_file(
     db: AsyncSession, actor: Actor, *, id: uuid.UUID, version: int, reason: str
 ) -> BankFile:
     """It was not sent, or the bank left it alone: what it has not answered may go into another file."""
-    file = await fetch(db, actor, BankFile, id, lock=True)
-    if file.version != version:
-        raise StaleVersion(current_version=file.version)
+    file = await fetch_version(db, actor, BankFile, id, version)
     if file.status is not BankFileStatus.OPEN:
         raise WrongState(status_now=file.status)
     rows = await waiting(db, file, lock=True)

@@ -11,20 +11,21 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app import clock
-from app.access import Actor, fetch, visible
+from app.access import Actor, fetch, fetch_version, visible
 from app.db import new_id
-from app.errors import Conflict, Invalid, StaleVersion, WrongState
+from app.errors import Conflict, Invalid, WrongState
 from app.models.disbursements import Disbursement, DisbursementStatus
 from app.models.funds import BudgetLine, Campaign, CampaignStatus, Fund, FundStatus
 from app.models.households import Person
 from app.models.identity import STAFF_ROLES
 from app.services import audit, idempotency
+from app.services.disbursements.erasure import ENDED
 from app.services.disbursements.forms import NewDisbursement
 from app.services.disbursements.steps import tell
 from app.services.idempotency import Key
 
 S = DisbursementStatus
-ENDED = (S.REJECTED, S.VOIDED, S.EXPIRED)
+Source = tuple[str, uuid.UUID]
 LIVE = text("source IS NOT NULL AND status NOT IN ('rejected', 'voided', 'expired')")
 #: Without those that are taken for one another (Crockford).
 ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
@@ -64,9 +65,7 @@ async def change(
     db: AsyncSession, actor: Actor, *, id: uuid.UUID, version: int, new: NewDisbursement
 ) -> Disbursement:
     """A draft, in all. Who changes it does not approve it."""
-    row = await fetch(db, actor, Disbursement, id, lock=True)
-    if row.version != version:
-        raise StaleVersion(current_version=row.version)
+    row = await fetch_version(db, actor, Disbursement, id, version)
     if row.status is not S.DRAFT:
         raise WrongState(status_now=row.status)
     await _require_sound(db, actor, new)
@@ -82,7 +81,7 @@ async def copy(db: AsyncSession, actor: Actor, *, key: Key, id: uuid.UUID) -> Di
     if not await idempotency.claim(db, actor, key):
         return await fetch(db, actor, Disbursement, key.id)
     old = await fetch(db, actor, Disbursement, id)
-    if old.status not in ENDED:
+    if old.status not in ENDED or old.payee is None:  # who it was for has been erased
         raise WrongState(status_now=old.status)
     row = Disbursement(id=key.id, status=S.DRAFT, source=old.source, source_id=old.source_id)
     row.number, row.region_code = number("P"), old.region_code
@@ -114,6 +113,19 @@ async def request_many(db: AsyncSession, actor: Actor, asked: Sequence[Asked]) -
     }.values():
         await _require_lines(db, actor, new)
     await _require_people(db, actor, (one.new.person_id for one in asked))
+    found: dict[Source, Disbursement] = {}
+    # What was there already may end before it is read: then it is asked for anew.
+    while left := [one for one in asked if (one.source, one.source_id) not in found]:
+        await _submit(db, actor, left)
+        found |= await _live(db, left)
+    rows = [found[one.source, one.source_id] for one in asked]
+    for row, one in zip(rows, asked, strict=True):
+        if (row.amount_fen, row.fund_id) != (one.new.amount_fen, one.new.fund_id):
+            raise SourceTaken
+    return rows
+
+
+async def _submit(db: AsyncSession, actor: Actor, asked: Sequence[Asked]) -> None:
     rows = []
     # In one order, so that those who ask for the same at once do not wait for one another crosswise.
     for one in sorted(asked, key=lambda one: (one.source, one.source_id)):
@@ -126,7 +138,6 @@ async def request_many(db: AsyncSession, actor: Actor, asked: Sequence[Asked]) -
     await tell(db, actor, S.SUBMITTED, new_rows)
     done = [(row.id, [row.person_id]) for row in new_rows]
     await audit.record_each(db, actor, "request", "disbursement", done)
-    return await _of_sources(db, asked)
 
 
 async def _insert(db: AsyncSession, rows: list[Disbursement]) -> set[uuid.UUID]:
@@ -139,17 +150,13 @@ async def _insert(db: AsyncSession, rows: list[Disbursement]) -> set[uuid.UUID]:
     return set(await db.scalars(made.returning(Disbursement.id), values)) if values else set()
 
 
-async def _of_sources(db: AsyncSession, asked: Sequence[Asked]) -> list[Disbursement]:
+async def _live(db: AsyncSession, asked: Sequence[Asked]) -> dict[Source, Disbursement]:
     keys = {(one.source, one.source_id) for one in asked}
     query = select(Disbursement).where(
         tuple_(Disbursement.source, Disbursement.source_id).in_(keys), Disbursement.status.not_in(ENDED)
     )
-    found = {(row.source, row.source_id): row for row in await db.scalars(query)}
-    rows = [found[one.source, one.source_id] for one in asked]
-    for row, one in zip(rows, asked, strict=True):
-        if (row.amount_fen, row.fund_id) != (one.new.amount_fen, one.new.fund_id):
-            raise SourceTaken
-    return rows
+    rows = await db.scalars(query)
+    return {(row.source, row.source_id): row for row in rows if row.source and row.source_id}
 
 
 def _row(id: uuid.UUID, actor: Actor, region_code: str, new: NewDisbursement) -> Disbursement:

@@ -4,11 +4,11 @@ import uuid
 from dataclasses import dataclass
 from typing import Annotated, Any, Self
 
-from pydantic import AfterValidator, Field, StringConstraints, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from app.errors import Unfit
 from app.models.disbursements import PayeeKind
-from app.services.plain import Body, Line, example
+from app.services.plain import Body, Line, Text, example
 
 Fen = Annotated[int, Field(ge=1, le=100_000_000_00)]
 
@@ -21,16 +21,14 @@ SHOWN: dict[str, Any] = {
 
 
 def _digits(text: str) -> str:
-    number = "".join(char for char in text if char.isdigit())
-    if not 8 <= len(number) <= 32:
+    number = text.replace(" ", "").replace("-", "")
+    if not (number.isascii() and number.isdigit() and 8 <= len(number) <= 32):
         raise Unfit("账号应为 8 至 32 位数字", "an account number has 8 to 32 digits")
     return number
 
 
 #: As printed on a card, in groups, or without blanks.
-AccountNumber = Annotated[
-    str, StringConstraints(pattern=r"^[0-9][0-9 -]{6,46}[0-9]$"), AfterValidator(_digits)
-]
+AccountNumber = Annotated[str, Text(48), AfterValidator(_digits)]
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,16 +1,13 @@
 """Disbursements as they are read: lists with names and accounts masked, one in full with its steps, a sheet."""
 
 import asyncio
-import io
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from datetime import date, datetime
-from decimal import Decimal
 from enum import StrEnum
 from typing import Any
 
-import xlsxwriter
 from sqlalchemy import Select, select, tuple_
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -24,6 +21,7 @@ from app.services import audit
 from app.services.disbursements import limits
 from app.services.disbursements.forms import Remark, remarks
 from app.services.disbursements.steps import had_a_hand
+from app.services.sheets import sheet, taken_by
 
 S = DisbursementStatus
 MOST = 10_000
@@ -95,16 +93,19 @@ class Detail:
 
 def row_of(row: Disbursement, *, masked: bool = True) -> Row:
     values = {field.name: getattr(row, field.name) for field in fields(Row)}
-    if masked:
-        values["payee"] = masked_payee(row)
-        values["bank_account"] = f"****{row.bank_account[-4:]}"
+    values["payee"] = masked_payee(row) if masked else row.payee or ""
+    values["bank_account"] = masked_account(row) if masked else row.bank_account or ""
     return Row(**values)
 
 
 def masked_payee(row: Disbursement) -> str:
-    """An organisation's name is no secret."""
-    name: str = row.payee
-    return mask_name(name) if row.payee_kind is PayeeKind.PERSON else name
+    """An organisation's name is no secret. Empty once it need not be kept any more."""
+    name: str = row.payee or ""
+    return mask_name(name) if name and row.payee_kind is PayeeKind.PERSON else name
+
+
+def masked_account(row: Disbursement) -> str:
+    return f"****{row.bank_account[-4:]}" if row.bank_account else ""
 
 
 async def listing(
@@ -151,7 +152,7 @@ async def detail(db: AsyncSession, actor: Actor, *, id: uuid.UUID, purpose: str)
         for event in await db.scalars(events.order_by(DisbursementEvent.at, DisbursementEvent.id))
     ]
     await audit.record(db, actor, "read", "disbursement", row.id, people=[row.person_id], purpose=purpose)
-    return Detail(row_of(row, masked=False), steps, remarks(row.payee_kind, row.bank_account))
+    return Detail(row_of(row, masked=False), steps, remarks(row.payee_kind, row.bank_account or ""))
 
 
 async def workbook(
@@ -162,41 +163,18 @@ async def workbook(
     rows = list(await db.scalars(_chosen(actor, status, fund_id, region_code, None).limit(MOST)))
     funds = {fund.id: fund.zh for fund in await db.scalars(select(Fund).where(visible(actor, Fund)))}
     await audit.record(db, actor, "download", "disbursement")
-    return await asyncio.to_thread(_written, rows, funds)
+    return await asyncio.to_thread(_written, rows, funds, await taken_by(db, actor))
 
 
-def _written(rows: Sequence[Disbursement], funds: dict[uuid.UUID, str]) -> bytes:
+def _written(rows: Sequence[Disbursement], funds: dict[uuid.UUID, str], mark: str) -> bytes:
     lines = [
         (
-            row.number, funds.get(row.fund_id, ""), row.purpose, masked_payee(row), f"****{row.bank_account[-4:]}",
+            row.number, funds.get(row.fund_id, ""), row.purpose, masked_payee(row), masked_account(row),
             row.amount_fen, row.paid_fen, STATUS[row.status],
             f"{row.created_at.astimezone(clock.SHANGHAI):%Y-%m-%d %H:%M}",
             f"{row.acknowledged_on or ''}",
         )
         for row in rows
     ]  # fmt: skip
-    return sheet(
-        f"支出清单　{clock.today()}" + f"（只列出最近 {MOST} 笔）" * (len(rows) == MOST), HEADINGS, lines
-    )
-
-
-def sheet(title: str, headings: dict[str, int], lines: Sequence[Sequence[str | int | None]]) -> bytes:
-    """Whole numbers are fen, and stand in yuan."""
-    out = io.BytesIO()
-    options = {"in_memory": True, "strings_to_formulas": False, "strings_to_urls": False}
-    with xlsxwriter.Workbook(out, options) as book:
-        page = book.add_worksheet("名单")
-        bold, text = book.add_format({"bold": True}), book.add_format({"num_format": "@"})
-        money = book.add_format({"num_format": "#,##0.00"})
-        page.write_string(0, 0, title, bold)
-        for place, (heading, width) in enumerate(headings.items()):
-            page.set_column(place, place, width)
-            page.write_string(1, place, heading, bold)
-        for number, line in enumerate(lines, 2):
-            for place, cell in enumerate(line):
-                if isinstance(cell, int):
-                    page.write_number(number, place, Decimal(cell).scaleb(-2), money)
-                else:
-                    page.write_string(number, place, cell or "", text)
-        page.freeze_panes(2, 0)
-    return out.getvalue()
+    title = f"支出清单　{clock.today()}" + f"（只列出最近 {MOST} 笔）" * (len(rows) == MOST)
+    return sheet(title, HEADINGS, lines, mark=mark)

@@ -10,9 +10,9 @@ from sqlalchemy import ColumnElement, exists, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app import clock
-from app.access import Actor, fetch
+from app.access import Actor, fetch, fetch_version
 from app.db import begin, new_id
-from app.errors import Conflict, Forbidden, Invalid, StaleVersion, WrongState
+from app.errors import Conflict, Forbidden, Invalid, WrongState
 from app.models.disbursements import Disbursement, DisbursementEvent, DisbursementStatus
 from app.models.funds import BudgetLine, Fund, FundStatus
 from app.models.ledger import Phase, ReversalReason, TransferKind
@@ -67,14 +67,14 @@ class InBankFile(WrongState):
 
 async def submit(db: AsyncSession, actor: Actor, *, id: uuid.UUID, version: int) -> Disbursement:
     """A draft is complete and goes to whoever approves."""
-    row = await _held(db, actor, id, version)
+    row = await fetch_version(db, actor, Disbursement, id, version)
     await _payable_from(db, row)
     return await step(db, actor, row, S.SUBMITTED, submitted_by=actor.account_id)
 
 
 async def reject(db: AsyncSession, actor: Actor, *, id: uuid.UUID, version: int, reason: str) -> Disbursement:
     """With what is wrong. It stays on record; a corrected one is a new draft."""
-    row = await _held(db, actor, id, version)
+    row = await fetch_version(db, actor, Disbursement, id, version)
     return await step(db, actor, row, S.REJECTED, reason)
 
 
@@ -83,7 +83,7 @@ async def approve(db: AsyncSession, actor: Actor, *, key: Key, id: uuid.UUID, ve
     leaves it submitted, and stands for this key; when more has been given, a new key is a new attempt."""
     if not await idempotency.claim(db, actor, key):
         return await fetch(db, actor, Disbursement, id)
-    row = await _held(db, actor, id, version)
+    row = await fetch_version(db, actor, Disbursement, id, version)
     await _require_others(db, actor, row)
     await limits.require(db, actor, row)
     fund = await _payable_from(db, row)
@@ -100,7 +100,7 @@ async def pay(
     paid_on: date | None = None, reason: str | None = None,
 ) -> Disbursement:  # fmt: skip
     """The bank has paid, all or less: what is left of the hold returns to fund and budget."""
-    row = await _held(db, actor, id, version)
+    row = await fetch_version(db, actor, Disbursement, id, version)
     if actor.id in (row.submitted_by, row.approved_by):
         raise PayerDecided
     _outside_bank_files(row)
@@ -118,7 +118,7 @@ async def pay(
 async def void(db: AsyncSession, actor: Actor, *, id: uuid.UUID, version: int, reason: str) -> Disbursement:
     """Not to be paid after all, or paid and sent back by the bank: the money is free again. That it came back is
     decided as an approval is, and not by who paid."""
-    row = await _held(db, actor, id, version)
+    row = await fetch_version(db, actor, Disbursement, id, version)
     if row.status is S.PAID:
         return await _take_back(db, actor, row, reason)
     _outside_bank_files(row)
@@ -141,13 +141,13 @@ async def acknowledge(
     db: AsyncSession, actor: Actor, *, id: uuid.UUID, version: int, on: date, note: str
 ) -> Disbursement:
     """The payee has confirmed by signature that it came."""
-    row = await _held(db, actor, id, version)
+    row = await fetch_version(db, actor, Disbursement, id, version)
     _require_since_asked(row, on, "/acknowledged_on")
     return await step(db, actor, row, S.ACKNOWLEDGED, note, acknowledged_on=on)
 
 
 def since_asked(row: Disbursement, on: date) -> bool:
-    return row.created_at.astimezone(clock.SHANGHAI).date() <= on <= clock.today()
+    return clock.day_of(row.created_at) <= on <= clock.today()
 
 
 def _require_since_asked(row: Disbursement, on: date, pointer: str) -> None:
@@ -239,13 +239,6 @@ async def _require_others(db: AsyncSession, actor: Actor, row: Disbursement) -> 
 def _outside_bank_files(row: Disbursement) -> None:
     if row.status is S.APPROVED and row.bank_file_id is not None:
         raise InBankFile
-
-
-async def _held(db: AsyncSession, actor: Actor, id: uuid.UUID, version: int) -> Disbursement:
-    row = await fetch(db, actor, Disbursement, id, lock=True)
-    if row.version != version:
-        raise StaleVersion(current_version=row.version)
-    return row
 
 
 async def _payable_from(db: AsyncSession, row: Disbursement) -> Fund:

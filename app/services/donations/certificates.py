@@ -31,16 +31,16 @@ class CertificateNotSealed(Conflict):
     headers = {"Retry-After": "10"}
 
 
-async def sheet(actor: Actor, *, id: uuid.UUID) -> bytes:
+async def sheet(actor: Actor, *, id: uuid.UUID, purpose: str | None = None) -> bytes:
     """As a PDF, with its proof attached. CertificateNotSealed for some seconds after the gift."""
     with papers.turn():
         async with begin() as db:
-            page = await _page(db, actor, id)
+            page = await _page(db, actor, id, purpose)
         return await papers.drawn(certificate_page.draw, page)
 
 
-async def _page(db: AsyncSession, actor: Actor, id: uuid.UUID) -> certificate_page.Page:
-    shown = await proof(db, actor, id=id)
+async def _page(db: AsyncSession, actor: Actor, id: uuid.UUID, purpose: str | None) -> certificate_page.Page:
+    shown = await proof(db, actor, id=id, purpose=purpose)
     gift = await fetch(db, actor, Donation, id)
     fund = await db.get_one(Fund, gift.fund_id)
     goods = gift.goods
@@ -51,7 +51,9 @@ async def _page(db: AsyncSession, actor: Actor, id: uuid.UUID) -> certificate_pa
     )  # fmt: skip
 
 
-async def proof(db: AsyncSession, actor: Actor, *, id: uuid.UUID) -> dict[str, Any]:
+async def proof(
+    db: AsyncSession, actor: Actor, *, id: uuid.UUID, purpose: str | None = None
+) -> dict[str, Any]:
     """What docs/verify.py takes: `salt` and `name` open the commitment of the leaf, the path leads from the leaf to the
     signed head. Whoever has this file can show who gave: it is the donor's own."""
     gift = await fetch(db, actor, Donation, id)
@@ -62,7 +64,9 @@ async def proof(db: AsyncSession, actor: Actor, *, id: uuid.UUID) -> dict[str, A
     except reading.NotSealedYet as error:
         raise CertificateNotSealed from error
     person = await donors.person_of(db, gift)
-    await audit.record(db, actor, "download", "donation_certificate", gift.id, people=[person])
+    await audit.record(
+        db, actor, "download", "donation_certificate", gift.id, people=[person], purpose=purpose
+    )
     opened = {"number": gift.number, "name": gift.donor_name, "salt": gift.salt.hex() if gift.salt else None}
     return opened | {"transfer_id": str(gift.transfer_id), "amount_fen": gift.amount_fen, **inclusion}
 
@@ -81,4 +85,5 @@ async def check(db: AsyncSession, *, number: str) -> dict[str, Any]:
     return {
         "valid": True, "fund_zh": fund.zh, "fund_en": fund.en, "amount_fen": gift.amount_fen,
         "refunded_fen": gift.refunded_fen, "given_on": donors.day_of(gift),
+        "proof": f"{reading.AT}/gifts/{gift.number}",
     }  # fmt: skip

@@ -8,24 +8,20 @@ from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app import clock
-from app.access import Actor, fetch
-from app.errors import Conflict, StaleVersion, WrongState
-from app.models.donations import (
-    Channel,
-    Donation,
-    DonationStatus,
-    GoodsDelivery,
-    ReceiptRequest,
-    ReceiptStatus,
-)
+from app.access import Actor, fetch, fetch_version
+from app.errors import Conflict, WrongState
+from app.models.donations import Donation, DonationStatus, GoodsDelivery, ReceiptRequest, ReceiptStatus
 from app.models.funds import Fund
 from app.models.ledger import ReversalReason, TransferKind
+from app.models.payments import PaymentOrder
 from app.services import audit, idempotency
-from app.services.donations import pledges
+from app.services.donations import donors, pledges
 from app.services.donations.recording import refuse_future
 from app.services.idempotency import Key
 from app.services.ledger import accounts, posting, reversals
 from app.services.ledger.posting import Entry, transfer_id
+from app.services.payments import refunds
+from app.services.payments.refunds import RefundUnderWay
 from app.services.plain import Body, Day, Note, example
 
 
@@ -49,15 +45,15 @@ class MoreThanGiven(Conflict):
 async def reverse(
     db: AsyncSession, actor: Actor, *, key: Key, id: uuid.UUID, version: int, reason: ReversalReason
 ) -> Donation:
-    """A gift that was entered in error, never one by WeChat Pay: that is refunded. FundInsufficient where the fund has
-    spent the money meanwhile."""
+    """A gift that was entered in error, never one that a donor made by WeChat Pay: that is refunded. One that was made
+    out of money in suspense goes back there. FundInsufficient where the fund has spent the money meanwhile."""
     if not await idempotency.claim(db, actor, key):
         return await fetch(db, actor, Donation, id)
-    gift = await fetch(db, actor, Donation, id, lock=True)
-    if gift.version != version:
-        raise StaleVersion
-    if gift.channel is Channel.WECHAT or gift.status is not DonationStatus.RECEIVED:
+    gift = await fetch_version(db, actor, Donation, id, version)
+    if gift.status is not DonationStatus.RECEIVED or await db.get(PaymentOrder, id) is not None:
         raise WrongState
+    if await refunds.under_way(db, id):
+        raise RefundUnderWay
     if await _receipt(db, id):
         raise ReceiptFirst
     if await handed_out(db, id):
@@ -68,7 +64,7 @@ async def reverse(
     if gift.pledge_id is not None:
         await pledges.count(db, gift.pledge_id, -gift.amount_fen)
     await db.flush()  # the answer shows the new version
-    await audit.record(db, actor, "reverse", "donation", gift.id)
+    await audit.record(db, actor, "reverse", "donation", gift.id, people=[await donors.person_of(db, gift)])
     return gift
 
 
@@ -117,5 +113,5 @@ async def hand_out(
         f"goods_delivery/{row.id}", new.delivered_on,
     ))  # fmt: skip
     db.add(row)
-    await audit.record(db, actor, "hand_out", "donation", id)
+    await audit.record(db, actor, "hand_out", "donation", id, people=[await donors.person_of(db, gift)])
     return row

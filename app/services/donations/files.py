@@ -1,5 +1,5 @@
-"""Gifts from the files of a bank or a platform: a verdict for each line, each line taken once ever, all the good ones
-in one statement."""
+"""Gifts from the files of a bank or platform, or from a cash book: a verdict for each line, each line taken once ever,
+all the good ones in one statement."""
 
 import asyncio
 import re
@@ -22,7 +22,7 @@ from app.services import audit
 from app.services.donations import naming
 from app.services.donations.amounts import fen
 from app.services.donations.organizations import credit_code
-from app.services.donations.recording import DEBIT, NUMBERED, AlreadyRecorded, at_midnight, open_fund
+from app.services.donations.recording import DEBIT, NUMBERED, AlreadyRecorded, open_fund
 from app.services.hospital_files import sheets_out
 from app.services.hospital_files.judging import Column, File, Judgement, LineVerdict, Reason, Row, read
 from app.services.ledger import accounts
@@ -39,11 +39,16 @@ TEMPLATE = (
     Column("credit_code", "统一社会信用代码", width=24),
     Column("shown", "公示方式", choices=tuple(SHOWN), width=10),
 )
-#: The same by other names, as banks and platforms head their own lists.
+FROM_FILES = (*NUMBERED, Channel.CASH)
+#: Of a statement of all that came and went: where a line has nothing under it, money went.
+CAME_IN = ("贷方金额", "收入金额", "贷方发生额")
+#: The same by other names, as banks, platforms and cash books head their own lists.
 ALSO = {
-    "source": ("交易流水号", "银行流水号", "订单号", "捐赠单号"), "on": ("交易日期", "入账日期", "捐赠日期"),
-    "amount": ("贷方金额", "收入金额", "捐赠金额", "捐赠金额（元）"), "donor": ("对方户名", "付款人", "付款人户名"),
-}  # fmt: skip
+    "source": ("交易流水号", "银行流水号", "订单号", "捐赠单号", "收据号", "收据编号"),
+    "on": ("交易日期", "入账日期", "捐赠日期", "收款日期"),
+    "amount": (*CAME_IN, "捐赠金额", "捐赠金额（元）"),
+    "donor": ("对方户名", "付款人", "付款人户名", "交款人"),
+}
 COLUMNS = TEMPLATE + tuple(Column(key, zh) for key, names in ALSO.items() for zh in names)
 SOURCE = re.compile(r"[0-9A-Za-z][0-9A-Za-z_./-]{3,63}")
 DAY = re.compile(r"([0-9]{4})[-/.年]?([0-9]{1,2})[-/.月]?([0-9]{1,2})日?(?:[ T][0-9:.]{4,12})?")
@@ -69,14 +74,10 @@ SELECT source, amount_fen, post_transfer(transfer_id, :debit, :credit, amount_fe
        (donated_at AT TIME ZONE 'Asia/Shanghai')::date, :now, true, p_commitment => commitment) AS posted
   FROM made""")
 
-
-#: In two parts, so that the index of each serves.
+#: Reversed ones first: what was entered anew is what counts.
 KNOWN = text("""
 SELECT source, amount_fen FROM donation
- WHERE channel = :channel AND source = ANY(CAST(:sources AS text[])) AND status = 'reversed'
-UNION ALL
-SELECT source, amount_fen FROM donation
- WHERE channel = :channel AND source = ANY(CAST(:sources AS text[])) AND status <> 'reversed'""")
+ WHERE channel = :channel AND source = ANY(CAST(:sources AS text[])) ORDER BY status <> 'reversed'""")
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +94,15 @@ class Gift:
 
 
 @dataclass(frozen=True, slots=True)
+class Taken:
+    """`ready_fen`: what the lines come to that are taken, or would be."""
+
+    file: File
+    judged: list[Judgement]
+    ready_fen: int
+
+
+@dataclass(frozen=True, slots=True)
 class Into:
     """Where the gifts of a file go."""
 
@@ -102,20 +112,18 @@ class Into:
 
 
 async def template() -> bytes:
-    title = "捐赠登记表：每笔一行；流水号为银行或平台的编号，只登记一次"
+    title = "捐赠登记表：每笔一行；流水号为银行、平台的编号或现金收据号，只登记一次"
     return await asyncio.to_thread(sheets_out.written, title, TEMPLATE, [], room=MOST)
 
 
-async def take(
-    db: AsyncSession, actor: Actor, *, data: bytes, into: Into, commit: bool
-) -> tuple[File, list[Judgement]]:
+async def take(db: AsyncSession, actor: Actor, *, data: bytes, into: Into, commit: bool) -> Taken:
     """What becomes of each line; with `commit` it becomes so. A line taken before is known, whatever file it is in; one
     of the same number with another amount is refused."""
-    if into.channel not in NUMBERED:
-        raise Invalid.at("#query/channel", "应为银行转账或平台", "bank or platform")
+    if into.channel not in FROM_FILES:
+        raise Invalid.at("#query/channel", "应为银行转账、平台或现金", "bank, platform or cash")
     fund = await open_fund(db, actor, into.fund_id, into.campaign_id)
     file = await read(data, "list.xlsx", COLUMNS, most=MOST)
-    judged, gifts = await asyncio.to_thread(_read, file.rows)
+    judged, gifts = await asyncio.to_thread(_read, file)
     bodies = await _bodies(db, actor, gifts)
     known = await _known(db, into.channel, gifts)
     fresh: list[Gift] = []
@@ -133,15 +141,19 @@ async def take(
         taken = await _commit(db, actor, fund, into, fresh, bodies, bytes.fromhex(file.sha256))
         lost = {gift.line for gift in fresh if gift.source not in taken}
         judged = [Judgement(j.line, LineVerdict.KNOWN, []) if j.line in lost else j for j in judged]
+        fresh = [gift for gift in fresh if gift.line not in lost]
     await audit.record(db, actor, "upload" if commit else "check", "donation_file", fund.id)
-    return file, sorted(judged, key=lambda one: one.line)
+    judged.sort(key=lambda one: one.line)
+    return Taken(file, judged, sum(gift.amount for gift in fresh))
 
 
-def _read(rows: Sequence[Row]) -> tuple[list[Judgement], list[Gift]]:
+def _read(file: File) -> tuple[list[Judgement], list[Gift]]:
     judged: list[Judgement] = []
     gifts: dict[str, Gift] = {}
-    for row in rows:
-        if not any(row.values.values()):
+    came_and_went = file.layout.headings[file.layout.places["amount"]].strip() in CAME_IN
+    for row in file.rows:
+        went = came_and_went and not row["amount"].strip("¥￥0.-－—")
+        if went or not any(row.values.values()):
             judged.append(Judgement(row.number, LineVerdict.SKIPPED, []))
             continue
         gift, reasons = _gift(row)
@@ -253,7 +265,7 @@ def _columns(
         id, number, salt = new_id(), naming.new_number(), leaves.new_salt()
         body, name = bodies.get(gift.credit_code or "", (None, gift.donor))
         values = (
-            id, number, gift.amount, at_midnight(gift.on), transfer_id("bank", channel, gift.source), body,
+            id, number, gift.amount, clock.midnight(gift.on), transfer_id("bank", channel, gift.source), body,
             gift.shown, naming.public_name(gift.shown, name),
             name and crypto.seal(name, place=f"donation|donor_name|{id}"), salt,
             leaves.commitment(salt, number, name), gift.source,

@@ -20,7 +20,7 @@ from app.models.households import Person
 from app.models.identity import ResidentAccount
 from app.models.payments import PAYABLE, OrderStatus, PaymentOrder
 from app.services import audit, idempotency
-from app.services.donations import naming
+from app.services.donations import donors, naming
 from app.services.funds import campaigns
 from app.services.idempotency import Key
 from app.services.payments import queries
@@ -105,6 +105,7 @@ async def give(actor: Actor, *, key: Key, new: NewGift) -> PaymentRequest:
 async def _begin(db: AsyncSession, actor: Actor, key: Key, new: NewGift) -> None:
     if not await idempotency.claim(db, actor, key):
         return
+    await donors.hold_own(db, actor)
     await _not_too_many(db, actor)
     fund_id = await _goal(db, actor, new)
     name = await _donor_name(db, actor, new)

@@ -9,12 +9,13 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app import clock
-from app.access import Actor, fetch, region_bounds, visible
-from app.errors import Conflict, Invalid, StaleVersion, Unfit
+from app.access import Actor, fetch, fetch_version, lies_in, visible
+from app.errors import Conflict, Invalid, Unfit
 from app.models.donations import OrganizationDonor
 from app.models.regions import Region
 from app.services import audit, idempotency
 from app.services.idempotency import Key
+from app.services.pages import newest_first
 from app.services.plain import Body, Line, RegionCode, Text, example
 
 #: GB 32100-2015: without I, O, S, V, Z.
@@ -76,9 +77,7 @@ async def change(
     db: AsyncSession, actor: Actor, *, id: uuid.UUID, version: int, new: OrganizationForm
 ) -> OrganizationDonor:
     """What was given before stays under the name of then."""
-    row = await fetch(db, actor, OrganizationDonor, id, lock=True)
-    if row.version != version:
-        raise StaleVersion
+    row = await fetch_version(db, actor, OrganizationDonor, id, version)
     await _write(db, actor, row, new)
     await db.flush()  # as above
     await audit.record(db, actor, "change", "organization_donor", row.id)
@@ -86,9 +85,8 @@ async def change(
 
 
 async def _write(db: AsyncSession, actor: Actor, row: OrganizationDonor, new: OrganizationForm) -> None:
-    first, last = region_bounds(actor.region_code)
     known = await db.scalar(select(Region.code).where(Region.code == new.region_code))
-    if known is None or not first <= new.region_code <= last:
+    if known is None or not lies_in(new.region_code, actor.region_code):
         raise Invalid.at("/region_code", "不是本辖区内的行政区划", "not a region of yours")
     row.region_code, row.name, row.credit_code = new.region_code, new.name, new.credit_code
     row.contact, row.phone = new.contact, new.phone
@@ -101,9 +99,8 @@ async def listed(
     query = select(OrganizationDonor).where(visible(actor, OrganizationDonor))
     if name is not None:
         query = query.where(OrganizationDonor.name.contains(name, autoescape=True))
-    if after is not None:
-        query = query.where(OrganizationDonor.id < after)
-    return list(await db.scalars(query.order_by(OrganizationDonor.id.desc()).limit(limit)))
+    query = newest_first(query, OrganizationDonor.created_at, OrganizationDonor.id, after, limit)
+    return list(await db.scalars(query))
 
 
 async def read(db: AsyncSession, actor: Actor, *, id: uuid.UUID, purpose: str) -> OrganizationDonor:

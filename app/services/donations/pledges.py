@@ -10,16 +10,18 @@ from sqlalchemy import Select, and_, case, func, select, text, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app import clock
-from app.access import Actor, fetch, visible
+from app.access import Actor, fetch, fetch_version, visible
 from app.crypto import mask_name
-from app.errors import Invalid, StaleVersion, WrongState
+from app.errors import Invalid, WrongState
 from app.models.donations import OrganizationDonor, Pledge, PledgeStatus
 from app.models.funds import Fund, FundStatus
 from app.models.households import Person
 from app.models.identity import ResidentAccount
 from app.services import audit, idempotency
+from app.services.donations import donors
 from app.services.donations.amounts import MOST_FEN
 from app.services.idempotency import Key
+from app.services.pages import newest_first
 from app.services.plain import Body, Day, example
 
 S = PledgeStatus
@@ -67,24 +69,23 @@ async def promise(
             raise Invalid.at("/organization_donor_id", "没有这个捐赠单位", "no such body")
         row.organization_donor_id = new.organization_donor_id
     else:
+        await donors.hold_own(db, actor)
         row.account_id = actor.account_id
     db.add(row)
     await db.flush()  # the answer shows its version
-    await audit.record(db, actor, "promise", "pledge", row.id)
+    await audit.record(db, actor, "promise", "pledge", row.id, people=[await donors.person_of(db, row)])
     return row
 
 
 async def cancel(db: AsyncSession, actor: Actor, *, id: uuid.UUID, version: int) -> Pledge:
     """What came of it stays. A signed promise for those in need may be due all the same (慈善法 art. 41): whoever
     cancels has settled that."""
-    row = await fetch(db, actor, Pledge, id, lock=True)
-    if row.version != version:
-        raise StaleVersion
+    row = await fetch_version(db, actor, Pledge, id, version)
     if row.status is not S.OPEN:
         raise WrongState
     row.status = S.CANCELLED
     await db.flush()  # the answer shows the new version
-    await audit.record(db, actor, "cancel", "pledge", row.id)
+    await audit.record(db, actor, "cancel", "pledge", row.id, people=[await donors.person_of(db, row)])
     return row
 
 
@@ -134,9 +135,8 @@ async def of_fund(
 ) -> list[PledgeLine]:
     """All of a fund, newest first."""
     query = _named().where(visible(actor, Pledge), Pledge.fund_id == fund_id)
-    if after is not None:
-        query = query.where(Pledge.id < after)
-    return [_line(*row) for row in await db.execute(query.order_by(Pledge.id.desc()).limit(limit))]
+    query = newest_first(query, Pledge.created_at, Pledge.id, after, limit)
+    return [_line(*row) for row in await db.execute(query)]
 
 
 def _named() -> Select[Any, Any]:
@@ -159,6 +159,4 @@ def _line(row: Pledge, name: str | None) -> PledgeLine:
 async def own(db: AsyncSession, actor: Actor, *, after: uuid.UUID | None, limit: int) -> list[Pledge]:
     """The resident's own, newest first."""
     query = select(Pledge).where(visible(actor, Pledge), Pledge.account_id == actor.account_id)
-    if after is not None:
-        query = query.where(Pledge.id < after)
-    return list(await db.scalars(query.order_by(Pledge.id.desc()).limit(limit)))
+    return list(await db.scalars(newest_first(query, Pledge.created_at, Pledge.id, after, limit)))

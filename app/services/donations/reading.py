@@ -7,9 +7,9 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.access import Actor, fetch, own_person, visible
+from app.access import Actor, fetch, fetch_version, own_person, visible
 from app.crypto import mask_name
-from app.errors import Invalid, NotFound, StaleVersion
+from app.errors import Invalid, NotFound
 from app.models.donations import (
     Channel,
     Donation,
@@ -22,6 +22,7 @@ from app.models.funds import Fund
 from app.models.households import Person
 from app.services import audit
 from app.services.donations import donors, naming, receipts
+from app.services.pages import newest_first
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,9 +45,7 @@ async def listed(
     for name in Wanted.__slots__:
         if (value := getattr(wanted, name)) is not None:
             query = query.where(getattr(Donation, name) == value)
-    if after is not None:
-        query = query.where(Donation.id < after)
-    rows = await db.scalars(query.order_by(Donation.id.desc()).limit(limit))
+    rows = await db.scalars(newest_first(query, Donation.created_at, Donation.id, after, limit))
     return [(row, mask_name(row.donor_name) if row.donor_name else None) for row in rows]
 
 
@@ -88,15 +87,14 @@ async def own(
     """The resident's own by every channel, newest first."""
     query = select(Donation, Fund).join(Fund, Fund.id == Donation.fund_id)
     query = query.where(visible(actor, Donation), Donation.account_id == actor.account_id)
-    if after is not None:
-        query = query.where(Donation.id < after)
-    rows: Any = await db.execute(query.order_by(Donation.id.desc()).limit(limit))
+    rows: Any = await db.execute(newest_first(query, Donation.created_at, Donation.id, after, limit))
     return [(gift, fund) for gift, fund in rows]
 
 
 async def claim(db: AsyncSession, actor: Actor, *, number: str) -> Gift:
     """A gift by the bank, in cash … becomes one's own, with the number on the paper that one was given, where the name
     that was written down is that of the person whom the account is bound to. Whatever does not fit does not exist."""
+    await donors.hold_own(db, actor)
     query = select(Donation).where(
         Donation.number == number.strip().upper(), Donation.channel != Channel.WECHAT,
         Donation.organization_donor_id.is_(None),
@@ -119,9 +117,7 @@ async def show_as(
 ) -> Gift:
     """Changes what the public list shows, at any time (慈善法 art. 82). The name is that of the gift, or of the
     account, or `name` where there is neither; what the log is committed to stays as it was."""
-    row = await fetch(db, actor, Donation, id, lock=True)
-    if row.version != version:
-        raise StaleVersion
+    row = await fetch_version(db, actor, Donation, id, version)
     if shown_as is not ShownAs.ANONYMOUS:
         name = row.donor_name or await _bound(db, actor) or name
         if name is None:

@@ -20,6 +20,7 @@ from app.services.donations.amounts import capitals, yuan
 from app.services.donations.receipts import Issued
 from app.services.hospital_files import sheets_out
 from app.services.hospital_files.judging import Column, File, Judgement, LineVerdict, Row, read, refused
+from app.services.sheets import taken_by
 
 MOST = 1_000
 WAYS = {
@@ -56,11 +57,13 @@ async def workbook(db: AsyncSession, actor: Actor, *, purpose: str) -> bytes:
     """Every request that waits, up to a thousand, with the payers in full: recorded for each."""
     rows = await receipts.listed(db, actor, status=ReceiptStatus.REQUESTED, after=None, limit=MOST)
     funds = {id: await db.get_one(Fund, id) for id in {gift.fund_id for _, gift in rows}}
-    done = [(row.id, [await donors.person_of(db, gift)]) for row, gift in rows]
+    whose = await donors.people_of(db, (gift for _, gift in rows))
+    done = [(row.id, [whose.get(gift.account_id)]) for row, gift in rows]
     await audit.record_each(db, actor, "download", "receipt_request", done, purpose=purpose)
     lines = [_line(row, gift, funds[gift.fund_id]) for row, gift in rows]
     title = "公益事业捐赠票据申请：开具后请填写后四列并上传"
-    return await asyncio.to_thread(sheets_out.written, title, COLUMNS, lines)
+    mark = await taken_by(db, actor)
+    return await asyncio.to_thread(sheets_out.written, title, COLUMNS, lines, mark=mark)
 
 
 def _line(row: ReceiptRequest, gift: Donation, fund: Fund) -> Mapping[str, str]:

@@ -18,6 +18,9 @@ from app.services import audit, idempotency
 from app.services.donations import donors
 from app.services.idempotency import Key
 from app.services.messages import tell
+from app.services.pages import oldest_first
+from app.services.payments import refunds
+from app.services.payments.refunds import RefundUnderWay
 from app.services.plain import Body, Day, Line, Note, example
 
 S = ReceiptStatus
@@ -39,8 +42,8 @@ class ReceiptNumberTaken(Conflict, constraint="uq_receipt_request_number"):
 
 class NoReceiptForThis(WrongState):
     zh, en = (
-        "该笔捐赠未到账或已退款、冲销，不能开具票据",
-        "No receipt for what has not come, or has gone back",
+        "该笔捐赠未到账、已退款或冲销，或捐赠人信息已注销，不能开具票据",
+        "No receipt for what has not come, has gone back, or whose donor was forgotten",
     )
 
 
@@ -67,7 +70,7 @@ async def request(
     if not await idempotency.claim(db, actor, key):
         return await fetch(db, actor, ReceiptRequest, key.id)
     gift = await fetch(db, actor, Donation, donation_id, lock=True)
-    if gift.status not in GIVEN:
+    if gift.status not in GIVEN or gift.salt is None:
         raise NoReceiptForThis
     row = ReceiptRequest(id=key.id, donation_id=gift.id, status=S.REQUESTED, requested_at=clock.now())
     row.payer, row.payer_number = payer.payer, payer.payer_number and payer.payer_number.upper()
@@ -82,10 +85,13 @@ async def request(
 async def issue(
     db: AsyncSession, actor: Actor, *, id: uuid.UUID, version: int | None, issued: Issued
 ) -> ReceiptRequest:
-    """With the numbers of the finance department's system. None: whatever version it has."""
+    """With the numbers of the finance department's system. None: whatever version it has. RefundUnderWay while some of
+    the gift goes back: what the receipt is for is not known until then."""
     row, gift = await _hold(db, actor, id, version, S.REQUESTED)
     if gift.status not in GIVEN:
         raise NoReceiptForThis
+    if await refunds.under_way(db, gift.id):
+        raise RefundUnderWay
     if not donors.day_of(gift) <= issued.issued_on <= clock.today():
         raise Invalid.at(
             "/issued/issued_on", "开票日期应在捐赠之后且不晚于今天", "from the day of the gift until today"
@@ -122,7 +128,7 @@ async def _hold(
     gift = await fetch(db, actor, Donation, seen.donation_id, lock=True)
     row = await db.get_one(ReceiptRequest, id, with_for_update=True, populate_existing=True)
     if version not in (None, row.version):
-        raise StaleVersion
+        raise StaleVersion(current_version=row.version)
     if row.status is not status:
         raise WrongState
     return row, gift
@@ -154,11 +160,8 @@ async def listed(
         select(ReceiptRequest, Donation)
         .join(Donation, Donation.id == ReceiptRequest.donation_id)
         .where(visible(actor, ReceiptRequest), ReceiptRequest.status == status)
-        .order_by(ReceiptRequest.id)
-        .limit(limit)
     )
-    if after is not None:
-        query = query.where(ReceiptRequest.id > after)
+    query = oldest_first(query, ReceiptRequest.requested_at, ReceiptRequest.id, after, limit)
     return [(row, gift) for row, gift in await db.execute(query)]
 
 

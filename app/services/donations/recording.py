@@ -1,11 +1,11 @@
 """Gifts that did not come through WeChat Pay: what the bank, the cash box, a platform and the store have received."""
 
 import uuid
-from datetime import date, datetime, time
+from datetime import date
 from typing import Annotated, Self
 
 from pydantic import Field, StringConstraints, model_validator
-from sqlalchemy import func, select, text
+from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app import clock
@@ -36,7 +36,6 @@ DEBIT = {
     Channel.BANK: posting.BANK, Channel.CASH: posting.CASH, Channel.PLATFORM: posting.PLATFORM,
     Channel.IN_KIND: posting.GOODS,
 }  # fmt: skip
-REVERSED = text("donation.status = 'reversed'")  # written out, so that the index of these serves
 NUMBERED = (Channel.BANK, Channel.PLATFORM)
 Fen = Annotated[int, Field(ge=1, le=MOST_FEN)]
 #: As the bank or platform numbers it.
@@ -97,11 +96,6 @@ class NewDonation(Body):
         return self
 
 
-def at_midnight(day: date) -> datetime:
-    """A gift of which only the day is known."""
-    return datetime.combine(day, time(), tzinfo=clock.SHANGHAI)
-
-
 def refuse_future(day: date, pointer: str = "/donated_on") -> None:
     if not date(2000, 1, 1) <= day <= clock.today():
         raise Invalid.at(pointer, "日期应在 2000 年之后且不晚于今天", "between 2000 and today")
@@ -116,7 +110,7 @@ async def record(db: AsyncSession, actor: Actor, *, key: Key, new: NewDonation) 
     fund = await open_fund(db, actor, new.fund_id, new.campaign_id)
     gift = Donation(
         id=key.id, number=naming.new_number(), fund_id=fund.id, campaign_id=new.campaign_id, channel=new.channel,
-        amount_fen=new.amount_fen, status=DonationStatus.RECEIVED, donated_at=at_midnight(new.donated_on),
+        amount_fen=new.amount_fen, status=DonationStatus.RECEIVED, donated_at=clock.midnight(new.donated_on),
         shown_as=new.shown_as, source=new.source, goods=new.goods and new.goods.model_dump(), salt=leaves.new_salt(),
         pledge_id=new.pledge_id, recorded_by=actor.account_id, created_at=clock.now(),
     )  # fmt: skip
@@ -129,7 +123,7 @@ async def record(db: AsyncSession, actor: Actor, *, key: Key, new: NewDonation) 
     await _post(db, gift, fund, new.donated_on)
     if gift.pledge_id is not None:
         await pledges.count(db, gift.pledge_id, gift.amount_fen)
-    await audit.record(db, actor, "record", "donation", gift.id)
+    await audit.record(db, actor, "record", "donation", gift.id, people=[await donors.person_of(db, gift)])
     return gift
 
 
@@ -153,13 +147,7 @@ async def _donor(db: AsyncSession, actor: Actor, gift: Donation, new: NewDonatio
     """The donor's name; who it is goes to the gift."""
     gift.organization_donor_id = new.organization_donor_id
     if new.pledge_id is not None:
-        pledge = await db.scalar(select(Pledge).where(Pledge.id == new.pledge_id, visible(actor, Pledge)))
-        if pledge is None or pledge.fund_id != gift.fund_id or pledge.status is not PledgeStatus.OPEN:
-            raise Invalid.at(
-                "/pledge_id",
-                "该认捐已完成、取消或属于其他基金",
-                "this pledge is not open, or of another fund",
-            )
+        pledge = await _pledge(db, actor, new.pledge_id, gift.fund_id)
         gift.account_id, gift.organization_donor_id = pledge.account_id, pledge.organization_donor_id
         if pledge.account_id is not None:
             return await donors.bound_name(db, pledge.account_id)
@@ -175,13 +163,26 @@ async def _donor(db: AsyncSession, actor: Actor, gift: Donation, new: NewDonatio
     return name
 
 
+async def _pledge(db: AsyncSession, actor: Actor, id: uuid.UUID, fund_id: uuid.UUID) -> Pledge:
+    row = await db.scalar(select(Pledge).where(Pledge.id == id, visible(actor, Pledge)))
+    open = row is not None and row.fund_id == fund_id and row.status is PledgeStatus.OPEN
+    if row is None or not open or row.account_id and not await donors.hold(db, row.account_id):
+        raise Invalid.at(
+            "/pledge_id", "该认捐已完成、取消或属于其他基金", "this pledge is not open, or of another fund"
+        )
+    return row
+
+
 async def _transfer_id(db: AsyncSession, gift: Donation) -> uuid.UUID:
     """From the number of the bank or platform, so that whoever tells of it means the same; entered anew after an error
     it is another."""
     if gift.channel not in NUMBERED:
         return transfer_id("donation", gift.id)
-    wrong = select(func.count()).where(Donation.channel == gift.channel, Donation.source == gift.source)
-    before = await db.scalar(wrong.where(REVERSED))
+    wrong = select(func.count()).where(
+        Donation.channel == gift.channel, Donation.source == gift.source,
+        Donation.status == DonationStatus.REVERSED,
+    )  # fmt: skip
+    before = await db.scalar(wrong)
     return transfer_id("bank", gift.channel, gift.source, *([before] if before else []))
 
 

@@ -6,7 +6,7 @@ from sqlalchemy import select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app import clock
-from app.db import begin
+from app.db import in_batches
 from app.models.donations import Donation, DonationStatus, ShownAs
 from app.models.funds import Fund
 from app.models.identity import ResidentAccount
@@ -21,13 +21,7 @@ KEPT = timedelta(days=30)
 
 async def thank_all() -> int:
     """Every gift that has come since, once: in the donor's inbox, if a person is bound to the account."""
-    thanked = 0
-    while True:
-        async with begin() as db:
-            some = await _thank_some(db)
-        thanked += some
-        if some < BATCH:
-            return thanked
+    return await in_batches(_thank_some, BATCH)
 
 
 async def _thank_some(db: AsyncSession) -> int:
@@ -53,13 +47,7 @@ async def _thank_some(db: AsyncSession) -> int:
 async def forget_abandoned() -> int:
     """Of gifts that were begun and never paid, after a month, nothing is kept of who it was. Nothing of them is in the
     ledger, so that what is committed to may still change; should the money come after all, nobody is named."""
-    forgotten = 0
-    while True:
-        async with begin() as db:
-            some = await _forget_some(db)
-        forgotten += some
-        if some < BATCH:
-            return forgotten
+    return await in_batches(_forget_some, BATCH)
 
 
 async def _forget_some(db: AsyncSession) -> int:

@@ -7,8 +7,8 @@ from pydantic import Field, StringConstraints
 from sqlalchemy import select, tuple_
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.access import Actor, fetch, visible
-from app.errors import Conflict, StaleVersion
+from app.access import Actor, fetch, fetch_version, visible
+from app.errors import Conflict
 from app.models.funds import BudgetLine, Fund
 from app.services import audit, idempotency
 from app.services.funds.funds import FundClosed
@@ -70,9 +70,7 @@ async def add(
 
 async def change(db: AsyncSession, actor: Actor, *, id: uuid.UUID, new: BudgetChange) -> BudgetLine:
     """More, or less, but never less than what is committed."""
-    line = await fetch(db, actor, BudgetLine, id, lock=True)
-    if line.version != new.version:
-        raise StaleVersion(current_version=line.version)
+    line = await fetch_version(db, actor, BudgetLine, id, new.version)
     if new.amount_fen < line.committed_fen:
         raise BudgetBelowCommitted(committed_fen=line.committed_fen)
     line.zh, line.en, line.amount_fen = new.zh, new.en, new.amount_fen

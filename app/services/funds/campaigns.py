@@ -5,20 +5,24 @@ from datetime import date
 from typing import Annotated, Any, Self
 
 from pydantic import Field, StringConstraints, model_validator
-from sqlalchemy import select
+from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app import clock
-from app.access import Actor, fetch, visible
+from app.access import Actor, fetch, fetch_version, visible
 from app.db import new_id
-from app.errors import Forbidden, Invalid, StaleVersion, Unfit, WrongState
+from app.errors import Conflict, Forbidden, Invalid, Unfit, WrongState
+from app.models.disbursements import Disbursement, DisbursementStatus
+from app.models.donations import SHOWN, Channel, Donation
 from app.models.funds import Campaign, CampaignMode, CampaignStatus, Fund, FundStatus, LeftoverRule
-from app.models.ledger import TransferKind
+from app.models.ledger import Transfer, TransferKind
 from app.services import audit, idempotency
 from app.services.funds.funds import FundClosed
 from app.services.idempotency import Key
 from app.services.ledger import accounts, posting
+from app.services.pages import newest_first
 from app.services.plain import Body, Day, Line, Note, example
+from app.services.transparency import gifts
 from app.settings import settings
 
 MOST_FEN = 100_000_000_00
@@ -38,6 +42,7 @@ PAPERS = {
 
 #: What donors were told when it opened.
 FIXED = ("fund_id", "mode", "starts_on", "leftover_rule", "leftover_fund_id")
+SPENT = (DisbursementStatus.APPROVED, DisbursementStatus.PAID, DisbursementStatus.ACKNOWLEDGED)
 SWITCHED_OFF = "本会未开通小程序捐款 / payment in the app is switched off"
 
 
@@ -49,6 +54,13 @@ class PaymentNotLawful(Forbidden):
         "请按 missing 所列补充资料，或通过平台、银行捐赠",
         "Supply what `missing` names, or give another way",
     )
+
+
+class MoreThanLeft(Conflict):
+    """`left_fen`: what was given to the campaign, less what was approved or paid under it."""
+
+    zh, en = "超过本项目的剩余资金", "More than is left of what was given to this campaign"
+    do_zh, do_en = "请按不超过 left_fen 的金额填写", "Hand over no more than `left_fen`"
 
 
 class CampaignNotOpen(WrongState):
@@ -181,7 +193,8 @@ async def open_campaign(db: AsyncSession, actor: Actor, *, id: uuid.UUID, versio
 async def close(
     db: AsyncSession, actor: Actor, *, id: uuid.UUID, version: int, leftover_fen: int = 0
 ) -> Campaign:
-    """No gifts any more. `leftover_fen`: what goes to the fund named in its rule, which the own fund must have."""
+    """No gifts any more. `leftover_fen`: what goes to the fund named in its rule: MoreThanLeft where less was given to
+    this campaign, FundInsufficient where its fund has less."""
     row = await held(db, actor, id, version, CampaignStatus.OPEN)
     if leftover_fen and row.leftover_fund_id is None:
         raise Invalid.at(
@@ -196,6 +209,9 @@ async def close(
 
 
 async def _hand_over(db: AsyncSession, row: Campaign, leftover_fen: int) -> None:
+    left_fen = (await standing(db, row))["left_fen"]
+    if leftover_fen > left_fen:
+        raise MoreThanLeft(left_fen=left_fen)
     source, target = await db.get_one(Fund, row.fund_id), await db.get_one(Fund, row.leftover_fund_id)
     if target.status is FundStatus.CLOSED:
         raise FundClosed
@@ -203,17 +219,34 @@ async def _hand_over(db: AsyncSession, row: Campaign, leftover_fen: int) -> None
     entry = posting.Entry(
         new_id(), debit=accounts.income_code(source),
         credit=accounts.income_code(target), amount=leftover_fen, kind=TransferKind.LEFTOVER,
-        reference=f"campaign/{row.id}", effective=clock.today(),
+        reference=f"campaign/{row.id}", effective=clock.today(), group=row.id,
     )  # fmt: skip
     await posting.ask(db, entry)
+
+
+async def standing(db: AsyncSession, row: Campaign) -> dict[str, int]:
+    """Money given to it, less what went back; what was approved or paid under it, and what went to another fund when it
+    was closed; and what is left then."""
+    of_all = (await gifts.tallies(db, Donation.campaign_id, [row.id])).get(row.id, gifts.Tally())
+    goods = select(func.sum(gifts.LEFT)).where(
+        Donation.campaign_id == row.id, Donation.channel == Channel.IN_KIND, SHOWN
+    )
+    spent = select(func.sum(func.coalesce(Disbursement.paid_fen, Disbursement.amount_fen))).where(
+        Disbursement.fund_id == row.fund_id, Disbursement.campaign_id == row.id, Disbursement.status.in_(SPENT)
+    )  # fmt: skip
+    gone = select(func.sum(Transfer.amount_fen)).where(Transfer.group_id == row.id, Transfer.kind == TransferKind.LEFTOVER)
+    received = of_all.received_fen - int(await db.scalar(goods) or 0)
+    committed, handed_over = int(await db.scalar(spent) or 0), int(await db.scalar(gone) or 0)
+    return {
+        "received_fen": received, "committed_fen": committed, "handed_over_fen": handed_over,
+        "left_fen": max(received - committed - handed_over, 0),
+    }  # fmt: skip
 
 
 async def held(
     db: AsyncSession, actor: Actor, id: uuid.UUID, version: int, *states: CampaignStatus
 ) -> Campaign:
-    row = await fetch(db, actor, Campaign, id, lock=True)
-    if row.version != version:
-        raise StaleVersion(current_version=row.version)
+    row = await fetch_version(db, actor, Campaign, id, version)
     if row.status not in states:
         raise WrongState
     return row
@@ -233,6 +266,4 @@ async def listing(
     """Of a fund, newest first."""
     await fetch(db, actor, Fund, fund_id)
     query = select(Campaign).where(Campaign.fund_id == fund_id, visible(actor, Campaign))
-    if before is not None:
-        query = query.where(Campaign.id < before)
-    return list(await db.scalars(query.order_by(Campaign.id.desc()).limit(limit)))
+    return list(await db.scalars(newest_first(query, Campaign.created_at, Campaign.id, before, limit)))

@@ -8,8 +8,8 @@ from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app import clock
-from app.access import Actor, fetch, visible
-from app.errors import Conflict, StaleVersion, WrongState
+from app.access import Actor, fetch, fetch_version, visible
+from app.errors import Conflict, WrongState
 from app.models.donations import Donation
 from app.models.funds import Campaign, CampaignStatus, Fund, FundStatus
 from app.models.payments import PAYABLE, PaymentOrder
@@ -134,9 +134,7 @@ async def listing(db: AsyncSession, actor: Actor, *, after: str | None, limit: i
 
 async def held(db: AsyncSession, actor: Actor, id: uuid.UUID, version: int) -> Fund:
     """Open, locked, and at the version that the actor saw."""
-    fund = await fetch(db, actor, Fund, id, lock=True)
-    if fund.version != version:
-        raise StaleVersion(current_version=fund.version)
+    fund = await fetch_version(db, actor, Fund, id, version)
     if fund.status is FundStatus.CLOSED:
         raise FundClosed
     return fund

@@ -7,7 +7,7 @@ from sqlalchemy import func, select, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app import clock
-from app.access import Actor, fetch, region_bounds, visible
+from app.access import Actor, fetch, lies_in, visible
 from app.errors import Conflict, Forbidden, Invalid
 from app.models.ledger import AccountClass, LedgerAccount, LedgerPeriod, TransferKind
 from app.services import audit, idempotency
@@ -43,8 +43,7 @@ OUTCOMES = {"already": MonthClosed, "not_over": BookMonthNotOver, "earlier_open"
 async def close(db: AsyncSession, actor: Actor, *, key: Key, month: date) -> LedgerPeriod:
     """Nothing is dated into it afterwards. With December, income and costs of the year go into net assets
     (年末结转). One set of books: by an accountant of the whole association."""
-    first, last = region_bounds(actor.region_code)
-    if not first <= settings().region_code <= last:
+    if not lies_in(settings().region_code, actor.region_code):
         raise BooksOfWholeAssociation
     if await idempotency.claim(db, actor, key):
         if month.month == 12:

@@ -67,8 +67,9 @@ REFUSALS: dict[str, type[Problem]] = {
     "more_than_held": MoreThanHeld,
     "mismatch": TransferMismatch,
 }
-#: A retry never turns these into a payment.
-STICKY = frozenset({"insufficient", "closed_month"})
+#: Kept: a retry never turns it into a payment. A closed month needs none of that. It is never opened again, so that the
+#: same request is refused each time; dated into an open month it is another, under the same id too.
+STICKY = "insufficient"
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,16 +113,16 @@ async def record(db: AsyncSession, entry: Entry) -> bool:
 
 
 async def ask(db: AsyncSession, entry: Entry) -> bool:
-    """Money is to move, or to be held for it (`phase` hold): FundInsufficient when the fund has too little, whatever
-    is held counted as gone; MonthClosed for a day in a closed month. False when it was posted before. In a
-    transaction, not in autocommit: its locks last until the refusal is kept."""
+    """Money is to move, or to be held for it (`phase` hold): FundInsufficient, for this id for good, when the fund has
+    too little, whatever is held counted as gone; MonthClosed for a day in a closed month. False when it was posted
+    before. In a transaction, not in autocommit: its locks last until the refusal is kept."""
     return await _post(db, entry, record=False)
 
 
 async def _post(db: AsyncSession, entry: Entry, *, record: bool) -> bool:
     given: dict[str, Any] = {**asdict(entry), "now": clock.now()}
     outcome = await db.scalar(POST, {**given, "record": record})
-    if outcome in STICKY:
+    if outcome == STICKY:
         async with aside() as own:
             await own.execute(REFUSE, {**given, "reason": outcome})
     if outcome in REFUSALS:

@@ -2,25 +2,27 @@
 
 import uuid
 
-from sqlalchemy import exists, select
+from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
-from sqlalchemy.orm import aliased
 
 from app import clock
 from app.access import Actor, fetch, visible
 from app.errors import Conflict, WrongState
 from app.models.donations import Donation
 from app.models.ledger import LedgerAccount, Phase, Reversal, ReversalReason, Transfer, TransferKind
-from app.models.reconciliation import ReconciliationDifference
+from app.models.reconciliation import DifferenceStatus, ReconciliationDifference
 from app.services import audit, idempotency
 from app.services.idempotency import Key
 from app.services.ledger import posting
 from app.services.ledger.flows import MOVED
 from app.services.ledger.posting import Entry, transfer_id
+from app.services.reconciliation import suspense
 
-K = TransferKind
+D, K = ReconciliationDifference, TransferKind
 #: What a record of its own stands behind: its own step reverses it, so that the two never differ.
 ELSEWHERE = (K.DONATION, K.IN_KIND, K.REFUND, K.DISBURSEMENT, K.DELIVERY, K.LEFTOVER)
+#: Of a difference whose money is in suspense still.
+UNSETTLED = (DifferenceStatus.OPEN, DifferenceStatus.INVESTIGATING)
 
 
 class ReversedElsewhere(Conflict):
@@ -42,19 +44,12 @@ async def correct(
 
 
 async def _explained(db: AsyncSession, row: Transfer) -> bool:
-    """Money that has left suspense again is not taken out of it a second time; a gift that it became is corrected as
-    one. The difference is locked: whoever settles it meanwhile comes before or after."""
+    """Money that has left suspense again, or is leaving it, is not taken out of it a second time; a gift that it became
+    is corrected as one. The difference is locked: whoever settles it meanwhile comes before or after."""
     if row.kind is K.MATCHED:
         return bool(await db.scalar(select(Donation.id).where(Donation.transfer_id == row.id)))
-    differences = select(ReconciliationDifference.id).where(ReconciliationDifference.transfer_id == row.id)
-    held = await db.scalars(differences.order_by(ReconciliationDifference.id).with_for_update())
-    back = aliased(Transfer)
-    settled = select(Transfer.id).where(
-        Transfer.group_id.in_(list(held)),
-        Transfer.kind == K.MATCHED,
-        ~exists().where(back.reverses_id == Transfer.id),
-    )
-    return await db.scalar(settled) is not None
+    differences = select(D.status).where(D.transfer_id == row.id).order_by(D.id).with_for_update()
+    return any(status not in UNSETTLED for status in await db.scalars(differences))
 
 
 def _id(reversed_id: uuid.UUID, attempt: uuid.UUID) -> uuid.UUID:
@@ -66,7 +61,7 @@ async def reverse(
 ) -> Transfer:
     """The same amount back, dated today, with who and why. FundInsufficient where the fund has spent it meanwhile;
     AlreadyReversed the second time; WrongState for a hold, a reversal, or the closing of a year. A refused `attempt`
-    stays refused; another may succeed."""
+    stays refused; another may succeed. The difference that it was booked for is looked into again."""
     row = await fetch(db, actor, Transfer, transfer_id)
     if row.phase not in MOVED or row.kind in (K.REVERSAL, K.CLOSING):
         raise WrongState
@@ -83,4 +78,6 @@ async def reverse(
         made = {"reason": reason, "reversed_by": actor.account_id, "reversed_at": clock.now()}
         db.add(Reversal(id=id, transfer_id=row.id, **made))
         await audit.record(db, actor, "reverse", "transfer", row.id, purpose=reason)
+        if row.group_id is not None:
+            await suspense.open_again(db, actor, row.group_id)
     return await fetch(db, actor, Transfer, id)

@@ -27,7 +27,6 @@ from app.services.ledger.statements import (
 )
 from app.settings import settings
 
-MEDIA_TYPE = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
 MOST, CHUNK = 50_000, 2_000
 CLASSES = {
     AccountClass.ASSET: "资产类 Assets", AccountClass.LIABILITY: "负债类 Liabilities",

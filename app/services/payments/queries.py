@@ -55,14 +55,20 @@ async def _take(db: AsyncSession) -> list[PaymentOrder]:
 
 
 async def _ask_all(orders: list[PaymentOrder]) -> None:
+    """One that cannot be kept hinders no other of them."""
     fates = await asyncio.gather(*(_fate(order) for order in orders), return_exceptions=True)
+    failed: list[Exception] = []
     for order, fate in zip(orders, fates, strict=True):
-        if isinstance(fate, WechatPayUnavailable | WechatPayRefused):
-            log.warning("wechat pay did not tell of an order", extra={"fields": {"code": fate.code}})
-        elif isinstance(fate, BaseException):
-            raise fate
-        else:
+        try:
+            if isinstance(fate, BaseException):
+                raise fate
             await _keep(order, fate)
+        except (WechatPayUnavailable, WechatPayRefused) as error:
+            log.warning("wechat pay did not tell of an order", extra={"fields": {"code": error.code}})
+        except Exception as error:
+            failed.append(error)
+    if failed:
+        raise ExceptionGroup("orders that could not be kept", failed)
 
 
 async def ask(order: PaymentOrder) -> None:
@@ -87,10 +93,13 @@ async def _fate(order: PaymentOrder) -> Payment | bool:
 
 
 async def _keep(order: PaymentOrder, fate: Payment | bool) -> None:
+    """One that was paid otherwise than it was made is over as well: that money is in suspense."""
     async with begin() as db:
         if isinstance(fate, Payment):
-            await notices.settle(db, fate)
-        elif fate:
+            over = await notices.settle(db, fate) != "paid" and order.expires_at <= clock.now()
+        else:
+            over = fate
+        if over:
             await _close(db, order)
 
 

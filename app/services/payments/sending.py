@@ -2,7 +2,6 @@
 
 import logging
 import uuid
-from dataclasses import dataclass
 from datetime import timedelta
 
 from sqlalchemy import select, update
@@ -11,11 +10,9 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from app import clock
 from app.access import Actor, fetch
 from app.db import begin
-from app.errors import StaleVersion, WrongState
 from app.integrations import wechat_pay
 from app.integrations.wechat_pay import RefundState, WechatPayRefused, WechatPayUnavailable
-from app.models.payments import PaymentOrder, Refund, RefundReason, RefundStatus
-from app.services import audit
+from app.models.payments import Refund, RefundReason, RefundStatus
 from app.services.payments import refunds
 from app.services.payments.refunds import RefundWithWechat
 
@@ -33,53 +30,50 @@ LATER = ("NOT_ENOUGH", "FREQUENCY_LIMITED", "RATELIMIT_EXCEEDED")
 BATCH = 100
 
 
-@dataclass(frozen=True, slots=True)
-class Due:
-    out_refund_no: str
-    out_trade_no: str
-    refund_fen: int
-    total_fen: int
-    reason: RefundReason
-    status: RefundStatus
-
-
 async def sweep() -> int:
     """Every refund whose turn it is, put off before WeChat is asked; no transaction is open meanwhile."""
     looked_at = 0
     while True:
         async with begin() as db:
             due = await _take(db)
-        for one in due:
-            await _look_after(one)
+        await _look_after_all(due)
         looked_at += len(due)
         if len(due) < BATCH:
             return looked_at
 
 
-async def _take(db: AsyncSession) -> list[Due]:
+async def _take(db: AsyncSession) -> list[Refund]:
     under_way = Refund.status.in_([RefundStatus.APPROVED, RefundStatus.PROCESSING])
     query = (
-        select(Refund, PaymentOrder.out_trade_no, PaymentOrder.amount_fen)
-        .join(PaymentOrder, PaymentOrder.id == Refund.order_id)
+        select(Refund)
         .where(under_way, Refund.next_query_at <= clock.now())
         .order_by(Refund.next_query_at)
         .limit(BATCH)
-        .with_for_update(of=Refund, skip_locked=True)
+        .with_for_update(skip_locked=True)
     )
-    rows = (await db.execute(query)).all()
+    rows = list(await db.scalars(query))
     await db.execute(
         update(Refund)
-        .where(Refund.id.in_([row.id for row, _, _ in rows]))
+        .where(Refund.id.in_([row.id for row in rows]))
         .values(next_query_at=clock.now() + AGAIN)
         .execution_options(synchronize_session=False)
     )
-    return [
-        Due(row.out_refund_no, number, row.amount_fen, total, row.reason, row.status)
-        for row, number, total in rows
-    ]
+    return rows
 
 
-async def _look_after(due: Due) -> None:
+async def _look_after_all(due: list[Refund]) -> None:
+    """One that cannot be kept hinders no other of them."""
+    failed: list[Exception] = []
+    for one in due:
+        try:
+            await _look_after(one)
+        except Exception as error:
+            failed.append(error)
+    if failed:
+        raise ExceptionGroup("refunds that could not be kept", failed)
+
+
+async def _look_after(due: Refund) -> None:
     try:
         state = await _told(due)
     except WechatPayUnavailable as error:
@@ -91,21 +85,23 @@ async def _look_after(due: Due) -> None:
             await _refused(db, due, error.code)
         return
     async with begin() as db:
-        await refunds.settle(db, state)
+        outcome = await refunds.settle(db, state)
+    if outcome == "unexplained":
+        log.error("wechat pay has another refund under this number", extra={"fields": {"code": state.status}})
 
 
-async def _told(due: Due) -> RefundState:
+async def _told(due: Refund) -> RefundState:
     """Asked after, and sent if WeChat never had it."""
     known = (
         await wechat_pay.query_refund(due.out_refund_no) if due.status is RefundStatus.PROCESSING else None
     )
     return known or await wechat_pay.refund(
-        out_trade_no=due.out_trade_no, out_refund_no=due.out_refund_no, refund_fen=due.refund_fen,
-        total_fen=due.total_fen, reason=SAID[due.reason],
+        transaction_id=due.transaction_id, out_refund_no=due.out_refund_no, refund_fen=due.amount_fen,
+        total_fen=due.paid_fen, reason=SAID[due.reason],
     )  # fmt: skip
 
 
-async def _refused(db: AsyncSession, due: Due, code: str) -> None:
+async def _refused(db: AsyncSession, due: Refund, code: str) -> None:
     """Nothing was done. It waits for another day, or for somebody to decide."""
     if code in LATER:
         same = update(Refund).where(Refund.out_refund_no == due.out_refund_no)
@@ -115,29 +111,20 @@ async def _refused(db: AsyncSession, due: Due, code: str) -> None:
 
 
 async def give_up(actor: Actor, *, id: uuid.UUID, version: int) -> Refund:
-    """An abnormal one that WeChat does not have, or has closed: the fund keeps the money. RefundWithWechat for one
-    that may still be paid."""
+    """An abnormal one that WeChat does not have, or has closed: the fund keeps the money, or it is in suspense as
+    before. RefundWithWechat for one that may still be paid."""
     async with begin() as db:
-        number = (await _abnormal(db, actor, id, version)).out_refund_no
+        number = (await refunds.held(db, actor, id, version, RefundStatus.ABNORMAL)).out_refund_no
     state = await wechat_pay.query_refund(number)
     async with begin() as db:
         if state is None:
-            await _abnormal(db, actor, id, version)
+            await refunds.held(db, actor, id, version, RefundStatus.ABNORMAL)
             await refunds.move(db, number, RefundStatus.CLOSED)
         else:
             await refunds.settle(db, state)
         row = await fetch(db, actor, Refund, id)
         if row.status is RefundStatus.CLOSED:
-            await audit.record(db, actor, "give_up", "refund", id)
+            await refunds.trace(db, actor, row, "give_up")
     if row.status is RefundStatus.ABNORMAL:
         raise RefundWithWechat
-    return row
-
-
-async def _abnormal(db: AsyncSession, actor: Actor, id: uuid.UUID, version: int) -> Refund:
-    row = await fetch(db, actor, Refund, id, lock=True)
-    if row.version != version:
-        raise StaleVersion(current_version=row.version)
-    if row.status is not RefundStatus.ABNORMAL:
-        raise WrongState
     return row

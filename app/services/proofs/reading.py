@@ -14,7 +14,9 @@ from app.services.proofs import tree
 from app.services.proofs.leaves import microseconds
 from app.services.proofs.sealing import nodes
 
-__all__ = ["NotSealedYet", "consistency", "head", "heads", "inclusion", "keys", "leaves", "of_gift"]
+__all__ = ["AT", "NotSealedYet", "consistency", "head", "heads", "inclusion", "keys", "leaves", "of_gift"]
+#: Where everybody reads it.
+AT = "/public/v1/proofs"
 
 
 class NotSealedYet(NotFound):

@@ -90,7 +90,7 @@ def parse(content: bytes, bill_type: BillType, day: date, mchid: str) -> Parsed:
 
 
 def _day(line: Line) -> date:
-    return line.at.astimezone(clock.SHANGHAI).date()
+    return clock.day_of(line.at)
 
 
 def parse_trade(content: bytes, mchid: str) -> Parsed:
@@ -118,8 +118,8 @@ def _trade_line(number: int, row: dict[str, str], mchid: str) -> Line:
         raise _wrong(number, "不是本会的商户号", "another merchant's")
     kind = LineKind.PAYMENT if state == PAYMENT else LineKind.REFUND if refund else LineKind.REVOKED
     return Line(
-        number, _moment(number, row["交易时间"]), kind, _number(number, row["微信订单号"]),
-        _number(number, row["商户订单号"]), _number(number, row["商户退款单号"]) if refund else None,
+        number, _moment(number, row["交易时间"]), kind, _name(number, row["微信订单号"]),
+        _number(number, row["商户订单号"]), _name(number, row["商户退款单号"]) if refund else None,
         _number(number, row["微信退款单号"]) if refund else None,
         _number(number, row["退款状态"] if refund else state),
         _positive(number, row["申请退款金额" if refund else "订单金额"]), fen(row["手续费"], number),
@@ -146,8 +146,10 @@ def _flow_line(number: int, row: dict[str, str]) -> Line:
     if row["收支类型"] not in (IN, OUT):
         raise _wrong(number, "收支类型有误", "neither in nor out")
     kind = LineKind.PAYOUT if "提现" in name else FLOW_KINDS.get(name, LineKind.OTHER)
+    if kind is LineKind.OTHER and "退款" in name and row["收支类型"] == IN:
+        kind = LineKind.REFUND  # one that came back, however they call it: it is followed where it was made
     return Line(
-        number, _moment(number, row["记账时间"]), kind, _number(number, row["资金流水单号"]),
+        number, _moment(number, row["记账时间"]), kind, _name(number, row["资金流水单号"]),
         _number(number, row["业务凭证号"]), None, None, row["收支类型"], _positive(number, row["收支金额(元)"]), 0,
     )  # fmt: skip
 
@@ -213,6 +215,13 @@ def _number(line: int, text: str) -> str:
     if not NUMBER.fullmatch(text):
         raise _wrong(line, "单号有误", "not a number of WeChat Pay")
     return text
+
+
+def _name(line: int, text: str) -> str:
+    """Its transfer is named after it: two lines without one would be the same."""
+    if not text.strip("0"):
+        raise _wrong(line, "缺少单号", "its number is missing")
+    return _number(line, text)
 
 
 def _moment(number: int, text: str) -> datetime:

@@ -1,25 +1,24 @@
 """The work list: what the bills and the books do not agree on, and what was done about it.
 
-open → investigating → resolved, or written_off: proposed by one, approved by another; matched when a later bill or
-notice explains it. Money in suspense leaves it in the same transaction as the step."""
+open → investigating → resolved, or written_off: proposed by one, approved by another; refunding while the money is on
+its way back to who paid it; matched when a later bill or notice explains it. Money in suspense leaves it in the same
+transaction as the step."""
 
 import uuid
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import date, datetime
 from enum import StrEnum
 from typing import Annotated, Self
 
 from pydantic import Field, model_validator
-from sqlalchemy import ColumnElement, exists, or_, select
+from sqlalchemy import or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app import clock
-from app.access import Actor, fetch, visible
-from app.db import new_id
-from app.errors import Conflict, Forbidden, Invalid, StaleVersion, Unfit, WrongState
-from app.models.donations import Channel, Donation, DonationStatus, ShownAs
-from app.models.funds import Fund, FundStatus
-from app.models.ledger import Transfer, TransferKind
+from app.access import Actor, fetch, fetch_version, visible
+from app.errors import Conflict, Forbidden, Unfit, WrongState
+from app.models.funds import Fund
+from app.models.ledger import TransferKind
 from app.models.reconciliation import (
     BillFile,
     BillLine,
@@ -30,26 +29,22 @@ from app.models.reconciliation import (
     ReconciliationDifference,
 )
 from app.services import audit
-from app.services.donations import naming
-from app.services.ledger import accounts, posting
-from app.services.ledger.posting import BANK, FEES, SUSPENSE, WECHAT, Entry, transfer_id
+from app.services.ledger.posting import BANK, FEES, WECHAT
+from app.services.pages import oldest_first
 from app.services.plain import Body, Note, example
-from app.services.proofs import leaves
+from app.services.reconciliation import statements as sql
+from app.services.reconciliation import suspense
 from app.services.reconciliation.fetching import refuse_others
+from app.services.reconciliation.suspense import NothingInSuspense
 
 S = DifferenceStatus
-LIVE = (S.OPEN, S.INVESTIGATING)
+LIVE = (S.OPEN, S.INVESTIGATING, S.REFUNDING)
 Version = Annotated[int, Field(ge=1, le=2**31)]
 
 
 class OwnProposal(Forbidden, constraint="ck_reconciliation_difference_four_eyes"):
     zh, en = "不能审批本人提出的处理意见", "Nobody approves what they proposed"
     do_zh, do_en = "请由其他有审批权限的人员审批", "Let somebody else who may approve do it"
-
-
-class NothingInSuspense(Conflict):
-    zh, en = "该差异没有待查款项", "No money of this difference is in suspense"
-    do_zh, do_en = "请说明原因，或申请核销", "Note what explains it, or propose to write it off"
 
 
 class MoneyInSuspense(Conflict):
@@ -116,12 +111,12 @@ class Line:
 async def listing(
     db: AsyncSession, actor: Actor, *, status: DifferenceStatus | None, after: uuid.UUID | None, limit: int
 ) -> list[ReconciliationDifference]:
+    """By the day that they are of."""
     query = select(ReconciliationDifference).where(visible(actor, ReconciliationDifference))
     if status is not None:
         query = query.where(ReconciliationDifference.status == status)
-    if after is not None:
-        query = query.where(ReconciliationDifference.id > after)
-    return list(await db.scalars(query.order_by(ReconciliationDifference.id).limit(limit)))
+    day, id = ReconciliationDifference.bill_date, ReconciliationDifference.id
+    return list(await db.scalars(oldest_first(query, day, id, after, limit)))
 
 
 async def detail(
@@ -164,17 +159,29 @@ async def resolve(
     row = await _held(db, actor, id, body.version, S.INVESTIGATING)
     if row.proposed_by is not None:
         raise WrongState
-    waiting = await _in_suspense(db, row)
+    waiting = await suspense.waits(db, row)
     if body.action is Action.NOTE:
         if waiting:
             raise MoneyInSuspense
     elif not waiting:
         raise NothingInSuspense
     elif body.action is Action.OWN_MONEY:
-        await _out_of_suspense(db, row, BANK)
+        await suspense.to(db, row, BANK)
     elif body.fund_id is not None:
-        await _to_fund(db, actor, row, await fetch(db, actor, Fund, body.fund_id))
+        await suspense.to_fund(db, actor, row, await fetch(db, actor, Fund, body.fund_id))
     return await _end(db, actor, row, S.RESOLVED, body.note)
+
+
+async def refund(db: AsyncSession, actor: Actor, *, id: uuid.UUID, version: int) -> ReconciliationDifference:
+    """All of it is to go back to who paid it: nothing else becomes of it until that has ended."""
+    row = await _held(db, actor, id, version, S.INVESTIGATING)
+    if row.proposed_by is not None:
+        raise WrongState
+    if not await suspense.waits(db, row):
+        raise NothingInSuspense
+    suspense.refuse_no_payment(row)
+    row.status = S.REFUNDING
+    return await _done(db, actor, row, "refund")
 
 
 async def propose(
@@ -204,10 +211,10 @@ async def approve(db: AsyncSession, actor: Actor, *, id: uuid.UUID, version: int
         raise WrongState
     if row.proposed_by == actor.account_id:
         raise OwnProposal
-    if await _in_suspense(db, row):
-        await _out_of_suspense(db, row, FEES)
+    if await suspense.waits(db, row):
+        await suspense.to(db, row, FEES)
     elif row.transfer_id is None and row.kind is not DifferenceKind.BILL:
-        await _move(db, row, WECHAT, FEES, row.theirs_fen - row.ours_fen, TransferKind.FEE)
+        await suspense.move(db, row, WECHAT, FEES, row.theirs_fen - row.ours_fen, TransferKind.FEE)
     row.approved_by = actor.account_id
     return await _end(db, actor, row, S.WRITTEN_OFF, row.note)
 
@@ -216,9 +223,8 @@ async def _held(
     db: AsyncSession, actor: Actor, id: uuid.UUID, version: int, status: DifferenceStatus
 ) -> ReconciliationDifference:
     refuse_others(actor)
-    row = await fetch(db, actor, ReconciliationDifference, id, lock=True)
-    if row.version != version:
-        raise StaleVersion(current_version=row.version)
+    await db.execute(sql.ALONE)  # a comparison does not explain meanwhile what is decided here
+    row = await fetch_version(db, actor, ReconciliationDifference, id, version)
     if row.status is not status:
         raise WrongState
     return row
@@ -237,62 +243,3 @@ async def _done(
     await db.flush()  # the answer shows the new version
     await audit.record(db, actor, step, "reconciliation_difference", row.id)
     return row
-
-
-async def _in_suspense(db: AsyncSession, row: ReconciliationDifference) -> bool:
-    """Unless somebody has reversed what put it there."""
-    if row.transfer_id is None:
-        return False
-    reversed: ColumnElement[bool] = exists().where(Transfer.reverses_id == row.transfer_id)
-    return not await db.scalar(select(reversed))
-
-
-async def _out_of_suspense(db: AsyncSession, row: ReconciliationDifference, to: str) -> None:
-    await _move(db, row, to, SUSPENSE, -row.theirs_fen, TransferKind.MATCHED)
-
-
-async def _move(
-    db: AsyncSession, row: ReconciliationDifference, debit: str, credit: str, fen: int, kind: TransferKind
-) -> None:
-    """Less than nothing the other way round."""
-    if fen < 0:
-        debit, credit = credit, debit
-    if fen:
-        await posting.record(db, _entry(row, debit, credit, abs(fen), kind))
-
-
-def _entry(
-    row: ReconciliationDifference, debit: str, credit: str, fen: int, kind: TransferKind,
-    commitment: bytes | None = None,
-) -> Entry:  # fmt: skip
-    return Entry(
-        transfer_id("matched", row.id), debit, credit, fen, kind, f"reconciliation_difference/{row.id}",
-        clock.today(), commitment=commitment, group=row.id,
-    )  # fmt: skip
-
-
-async def _to_fund(db: AsyncSession, actor: Actor, row: ReconciliationDifference, fund: Fund) -> None:
-    if fund.status is not FundStatus.OPEN:
-        raise Invalid.at("/fund_id", "该基金已关闭", "this fund is closed")
-    income = accounts.income_code(fund)
-    if row.theirs_fen < 0:
-        # A new name each time: refused today, it may be taken from this fund later, or from another.
-        asked = replace(_entry(row, income, SUSPENSE, -row.theirs_fen, TransferKind.MATCHED), id=new_id())
-        await posting.ask(db, asked)
-        return
-    salt, number = leaves.new_salt(), naming.new_number()
-    gift = Donation(
-        id=new_id(), number=number, fund_id=fund.id, channel=Channel.WECHAT, amount_fen=row.theirs_fen,
-        status=DonationStatus.RECEIVED, donated_at=await _came_at(db, row), transfer_id=transfer_id("matched", row.id),
-        shown_as=ShownAs.ANONYMOUS, salt=salt, commitment=leaves.commitment(salt, number, None),
-        source=row.reference, recorded_by=actor.account_id, created_at=clock.now(),
-    )  # fmt: skip
-    entry = _entry(row, SUSPENSE, income, row.theirs_fen, TransferKind.MATCHED, gift.commitment)
-    await posting.record(db, entry)
-    db.add(gift)
-    await audit.record(db, actor, "record", "donation", gift.id)
-
-
-async def _came_at(db: AsyncSession, row: ReconciliationDifference) -> datetime:
-    query = select(BillLine.at).where(BillLine.transfer_id == row.transfer_id).limit(1)
-    return await db.scalar(query) or row.created_at

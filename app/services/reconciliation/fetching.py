@@ -13,7 +13,8 @@ from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app import clock
-from app.access import Actor, region_bounds, visible
+from app.access import Actor, lies_in, visible
+from app.crypto import seal
 from app.db import begin, new_id
 from app.errors import Conflict, Invalid
 from app.integrations import wechat_pay
@@ -53,8 +54,7 @@ class BillDiffers(Conflict):
 
 def refuse_others(actor: Actor) -> None:
     """One merchant number, one set of books: for the association's own people."""
-    first, last = region_bounds(actor.region_code)
-    if not first <= settings().region_code <= last:
+    if not lies_in(settings().region_code, actor.region_code):
         raise BooksOfWholeAssociation
 
 
@@ -177,9 +177,11 @@ async def _note(day: date, kind: BillType, refused: BillRefused) -> None:
 
 
 async def _difference(day: date, kind: BillType, ours: int, theirs: int, note: str) -> None:
+    id = new_id()
     row = upsert(ReconciliationDifference).values(
-        id=new_id(), bill_date=day, kind=DifferenceKind.BILL, status=DifferenceStatus.OPEN,
-        reference=f"{kind}/{day}", ours_fen=ours, theirs_fen=theirs, note=note, created_at=clock.now(),
+        id=id, bill_date=day, kind=DifferenceKind.BILL, status=DifferenceStatus.OPEN,
+        reference=f"{kind}/{day}", ours_fen=ours, theirs_fen=theirs,
+        note_sealed=seal(note, place=f"reconciliation_difference|note|{id}"), created_at=clock.now(),
     )  # fmt: skip
     async with begin() as db:
         made = await db.scalar(row.on_conflict_do_nothing().returning(ReconciliationDifference.id))

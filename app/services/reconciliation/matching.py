@@ -16,7 +16,7 @@ from app.integrations import wechat_pay
 from app.integrations.wechat_pay import Payment, PaymentState, RefundState, RefundStatus
 from app.models.reconciliation import BillFile, BillType
 from app.services.payments import notices, refunds
-from app.services.reconciliation import fetching
+from app.services.reconciliation import fetching, suspense
 from app.services.reconciliation import statements as sql
 from app.services.reconciliation.bills import BillRefused
 from app.settings import settings
@@ -33,21 +33,44 @@ def _silent(_: str) -> None:
 
 
 async def sweep() -> None:
-    """Daily, after 10:00 in Shanghai: the bills of every day that has none yet, and what they say."""
+    """Daily, after 10:00 in Shanghai: the bills of every day that has none yet, and what they say. A day whose bill is
+    not to be had hinders no other."""
     if not settings().wechat_pay_ready:
         return
     for day in await fetching.due():
         try:
             await fetching.fetch(day)
-        except wechat_pay.BillNotReady:
-            break
-        except (wechat_pay.WechatPayUnavailable, wechat_pay.WechatPayRefused) as error:
-            log.warning("the bill was not to be had", extra={"fields": {"day": str(day), "code": error.code}})
-            break
-        except BillRefused:
+        except (wechat_pay.BillNotReady, BillRefused, fetching.BillDiffers):
             continue
+        except (wechat_pay.AnswerNotGenuine, wechat_pay.WechatPayRefused) as error:
+            _not_to_be_had(day, error.code)
+        except wechat_pay.WechatPayUnavailable as error:
+            _not_to_be_had(day, error.code)
+            break  # nor is any other now
     await match_due()
+    await ask_after()
     await look_again()
+
+
+def _not_to_be_had(day: date, code: str | None) -> None:
+    log.warning("the bill was not to be had", extra={"fields": {"day": str(day), "code": code}})
+
+
+async def ask_after() -> None:
+    """Refunds not made here that were under way when the bill told of them: what WeChat has closed since took
+    nothing."""
+    async with begin() as db:
+        waiting = (await db.execute(sql.UNDER_WAY_THERE)).all()
+    for id, number in waiting:
+        try:
+            state = await wechat_pay.query_refund(number)
+        except (wechat_pay.WechatPayUnavailable, wechat_pay.WechatPayRefused) as error:
+            log.warning("wechat pay did not tell of a refund", extra={"fields": {"code": error.code}})
+            continue
+        if state is not None and state.status is RefundStatus.CLOSED:
+            async with begin() as db:
+                await db.execute(sql.ALONE)
+                await suspense.never_left(db, fetching.SYSTEM, id)
 
 
 async def look_again() -> None:

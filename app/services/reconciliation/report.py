@@ -4,7 +4,7 @@ Whatever was paid waits at WeChat until it is paid out, less refunds and fees: t
 it holds (账户结余), or `unexplained_fen` is not zero and something is wrong that no difference names."""
 
 from dataclasses import dataclass
-from datetime import date, datetime, time, timedelta
+from datetime import date, timedelta
 from typing import Any
 
 from sqlalchemy import func, select, text
@@ -62,6 +62,7 @@ SELECT CAST(coalesce(sum(l.amount_fen) FILTER (WHERE l.kind = 'refund'), 0) AS b
   FROM bill_line l JOIN bill_file f ON f.id = l.file_id LEFT JOIN refund r ON r.out_refund_no = l.out_refund_no
  WHERE f.bill_type = 'trade' AND f.bill_date BETWEEN :since AND :day
    AND (l.kind = 'payment' OR l.kind = 'refund' AND l.status IN ('SUCCESS', 'PROCESSING'))
+   AND (r.status IS DISTINCT FROM 'closed' OR r.finished_at >= :ended)
    AND NOT EXISTS (SELECT FROM transfer t WHERE t.id = l.transfer_id AND t.effective_on <= :day)
    AND NOT EXISTS (SELECT FROM transfer t
                     WHERE t.pending_id = r.hold_id AND t.phase = 'post' AND t.effective_on <= :day)
@@ -192,7 +193,8 @@ async def _at_wechat(db: AsyncSession, account: int, last: date) -> AtWechat | N
     books = await _balance(db, account, day)
     about = {"account": account, "day": day}
     ahead = await db.scalar(AHEAD, {**about, "before": day - timedelta(days=1)}) or 0
-    refunds, payments = (await db.execute(BEHIND, {"day": day, "since": day - timedelta(days=31)})).one()
+    until = {"day": day, "since": day - timedelta(days=31), "ended": clock.midnight(day + timedelta(days=1))}
+    refunds, payments = (await db.execute(BEHIND, until)).one()
     differences = await _differences(db, day)
     unexplained = books - balance - (ahead - payments) - refunds - differences
     return AtWechat(day, balance, books, ahead - payments, refunds, differences, unexplained)
@@ -200,7 +202,7 @@ async def _at_wechat(db: AsyncSession, account: int, last: date) -> AtWechat | N
 
 async def _differences(db: AsyncSession, day: date) -> int:
     """What the books have more by, as far as it is not in suspense, and not written off by then."""
-    ended = datetime.combine(day + timedelta(days=1), time(), clock.SHANGHAI)
+    ended = clock.midnight(day + timedelta(days=1))
     still = D.status.in_(LIVE) | ((D.status == DifferenceStatus.WRITTEN_OFF) & (D.resolved_at >= ended))
     counted = (D.transfer_id.is_(None), D.kind != DifferenceKind.BILL, D.bill_date <= day, still)
     return int(await db.scalar(select(func.sum(D.ours_fen - D.theirs_fen)).where(*counted)) or 0)

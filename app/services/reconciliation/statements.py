@@ -32,8 +32,8 @@ SELECT l.out_trade_no, l.transaction_id, l.amount_fen, l.at FROM bill_line l
 
 #: Refunds that succeeded and that we think open.
 UNSETTLED = _text("""
-SELECT l.out_refund_no, l.out_trade_no, l.refund_id, l.transaction_id, l.amount_fen, o.amount_fen AS total_fen, l.at
-  FROM bill_line l JOIN refund r ON r.out_refund_no = l.out_refund_no JOIN payment_order o ON o.id = r.order_id
+SELECT l.out_refund_no, l.out_trade_no, l.refund_id, l.transaction_id, l.amount_fen, r.paid_fen AS total_fen, l.at
+  FROM bill_line l JOIN refund r ON r.out_refund_no = l.out_refund_no
  WHERE l.file_id = :file AND l.kind = 'refund' AND l.status = 'SUCCESS' AND r.amount_fen = l.amount_fen
    AND r.status IN ('approved', 'processing', 'abnormal') ORDER BY l.line""")
 
@@ -134,7 +134,19 @@ UPDATE reconciliation_difference d SET status = 'matched', resolved_at = :now, v
            SELECT FROM bill_line l WHERE l.transaction_id = d.reference AND l.kind = 'payment')
     OR d.kind = 'missing_there' AND EXISTS (SELECT FROM bill_line l WHERE l.out_refund_no = d.reference)
     OR d.kind = 'status' AND d.theirs_fen < 0 AND EXISTS (
-           SELECT FROM refund r WHERE r.out_refund_no = d.reference AND r.status = 'succeeded'))""")
+           SELECT FROM refund r WHERE r.out_refund_no = d.reference AND r.status = 'succeeded')
+    OR d.kind = 'bill' AND EXISTS (  -- the one that was refused has come as it should be
+           SELECT FROM bill_file f
+            WHERE f.bill_type || '/' || f.bill_date = d.reference AND f.fetched_at > d.created_at))
+""")
+
+#: Refunds not made here, that were under way when the bill told of them.
+UNDER_WAY_THERE = text("""
+SELECT d.id, d.reference AS out_refund_no
+  FROM reconciliation_difference d
+  JOIN bill_line l ON l.out_refund_no = d.reference AND l.transfer_id = d.transfer_id
+ WHERE d.status IN ('open', 'investigating') AND d.kind = 'missing_here' AND l.status = 'PROCESSING'
+ ORDER BY d.id LIMIT 100""")
 
 #: Money in suspense that went back to who had paid it.
 GIVEN_BACK = text("""

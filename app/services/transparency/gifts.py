@@ -56,8 +56,8 @@ async def tallies(db: AsyncSession, goal: Goal, ids: Collection[uuid.UUID]) -> d
 async def of_fund(
     db: AsyncSession, id: uuid.UUID, *, after: uuid.UUID | None, limit: int
 ) -> list[tuple[uuid.UUID, Gift]]:
-    """Newest first, each with its transfer, by which a page goes on: that is in the public log anyway, where the
-    second in which a gift was made would tell more than its donor agreed to."""
+    """Newest first, each with its transfer, by which a page goes on. The public log names that anyway, with amount and
+    time of recording (docs/proofs.md, “What it tells everybody”); the gift's own id and number are told to nobody."""
     return await _listing(db, Donation.fund_id, id, after, limit)
 
 
@@ -92,7 +92,7 @@ async def _place(db: AsyncSession, goal: Goal, id: uuid.UUID, after: uuid.UUID) 
 def _shown(row: Donation) -> Gift:
     return Gift(
         row.public_name or NOBODY, row.public_name is None, row.amount_fen - row.refunded_fen,
-        row.donated_at.astimezone(clock.SHANGHAI).date(), row.channel is Channel.IN_KIND,
+        clock.day_of(row.donated_at), row.channel is Channel.IN_KIND,
     )  # fmt: skip
 
 

@@ -2,7 +2,7 @@
 
 import uuid
 from dataclasses import dataclass
-from datetime import date, datetime, time, timedelta
+from datetime import date, timedelta
 from typing import Any
 
 from sqlalchemy import Select, select
@@ -12,6 +12,9 @@ from app import clock
 from app.errors import NotFound
 from app.models.donations import Donation
 from app.models.funds import Campaign, CampaignMode, CampaignStatus, Fund, FundStatus, LeftoverRule
+from app.services.funds import campaigns as appeals
+from app.services.pages import newest_first
+from app.services.proofs import reading
 from app.services.transparency import gifts, spending
 from app.services.transparency.gifts import Gift, Tally
 from app.services.transparency.spending import Batch
@@ -23,7 +26,7 @@ PUBLISHED = Campaign.status != CampaignStatus.DRAFT
 @dataclass(frozen=True, slots=True)
 class PublicFund:
     """Since it was opened, in fen. `received_fen`: less what went back to donors or on to another fund. `goods_…`: what
-    was given in kind, by its worth. `gifts`: money and goods."""
+    was given in kind, by its worth. `gifts`: money and goods. `tree_head`: of the log that has every transfer."""
 
     id: uuid.UUID
     code: str
@@ -40,6 +43,7 @@ class PublicFund:
     goods_received_fen: int
     goods_handed_out_fen: int
     gifts: int
+    tree_head: str = f"{reading.AT}/head"
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,9 +140,7 @@ async def campaigns(
     query = select(Campaign).where(PUBLISHED, Campaign.mode != CampaignMode.TARGETED)
     if fund_id is not None:
         query = query.where(Campaign.fund_id == fund_id)
-    if before is not None:
-        query = query.where(Campaign.id < before)
-    return await _with_tallies(db, query.order_by(Campaign.id.desc()).limit(limit))
+    return await _with_tallies(db, newest_first(query, Campaign.created_at, Campaign.id, before, limit))
 
 
 async def campaign(db: AsyncSession, id: uuid.UUID) -> PublicCampaign:
@@ -161,10 +163,10 @@ def _campaign(row: Campaign, tally: Tally, told: list[Batch]) -> PublicCampaign:
         for name in PublicCampaign.__slots__
         if name not in ("takes_gifts", "received_fen", "gifts", "told_spent_fen")
     }
-    runs = row.status is CampaignStatus.OPEN and row.starts_on <= clock.today() <= row.ends_on
+    lawful = row.in_app_payment and not appeals.missing_papers(row)
     return PublicCampaign(
         **same,
-        takes_gifts=row.in_app_payment and runs,
+        takes_gifts=lawful and appeals.runs_on(row, clock.today()),
         received_fen=tally.received_fen,
         gifts=tally.gifts,
         told_spent_fen=sum(one.fen for one in told if one.campaign_id == row.id),
@@ -180,7 +182,7 @@ async def quarters(db: AsyncSession, id: uuid.UUID) -> list[Quarter]:
     starts = [_quarter_of(min(row.starts_on, this))]
     while starts[-1] < this:
         starts.append(_quarter_of(starts[-1] + timedelta(days=100)))
-    given = await gifts.by_period(db, id, [datetime.combine(day, time(), clock.SHANGHAI) for day in starts])
+    given = await gifts.by_period(db, id, [clock.midnight(day) for day in starts])
     told = [one for one in await spending.batches(db, [row.fund_id]) if one.campaign_id == id]
     made, until_then = list[Quarter](), 0
     for number, first in enumerate(starts):

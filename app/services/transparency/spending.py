@@ -15,7 +15,7 @@ from datetime import date
 from itertools import groupby
 from operator import attrgetter
 
-from sqlalchemy import func, literal, select, union_all
+from sqlalchemy import Subquery, func, literal, select, union_all
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import aliased
 
@@ -91,7 +91,7 @@ def told(paid: Iterable[Paid]) -> list[Batch]:
     ]
 
 
-async def _paid(db: AsyncSession, fund_ids: Collection[uuid.UUID]) -> list[Paid]:
+def _moved(fund_ids: Collection[uuid.UUID]) -> Subquery:
     """In closed months. A payment that was entered in error, or came back, counts as none with less money."""
     post, back = aliased(Transfer), aliased(Transfer)
     columns = (
@@ -110,17 +110,19 @@ async def _paid(db: AsyncSession, fund_ids: Collection[uuid.UUID]) -> list[Paid]
         .join(back, back.reverses_id == post.id)
         .where(of_fund, back.effective_on < open_from())
     )
-    all_ = union_all(paid, returned).subquery("paid")
-    month = func.date_trunc("month", all_.c.effective_on).label("month")
-    to_person = (all_.c.payee_kind == PayeeKind.PERSON).label("to_person")
+    return union_all(paid, returned).subquery("moved")
+
+
+async def _paid(db: AsyncSession, fund_ids: Collection[uuid.UUID]) -> list[Paid]:
+    moved = _moved(fund_ids)
+    month = func.date_trunc("month", moved.c.effective_on).label("month")
+    to_person = (moved.c.payee_kind == PayeeKind.PERSON).label("to_person")
+    alike = moved.c.campaign_id, BudgetLine.code, to_person, month, moved.c.purpose
     query = (
-        select(
-            all_.c.campaign_id, BudgetLine.code, to_person, month, all_.c.purpose, func.sum(all_.c.n),
-            func.sum(all_.c.amount),
-        )
-        .join(BudgetLine, BudgetLine.id == all_.c.budget_line_id)
-        .group_by(all_.c.campaign_id, BudgetLine.code, to_person, month, all_.c.purpose)
-    )  # fmt: skip
+        select(*alike, func.sum(moved.c.n), func.sum(moved.c.amount))
+        .join(BudgetLine, BudgetLine.id == moved.c.budget_line_id)
+        .group_by(*alike)
+    )
     return [
         Paid(campaign, code, person, at.date(), purpose, int(count), int(amount))
         for campaign, code, person, at, purpose, count, amount in await db.execute(query)

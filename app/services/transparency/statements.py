@@ -17,6 +17,7 @@ from app.models.donations import Channel
 from app.models.ledger import AccountClass, LedgerAccount, Transfer, TransferKind
 from app.services.ledger import posting, statements
 from app.services.ledger.flows import MOVED, flows, next_month, open_from
+from app.services.proofs import reading
 from app.services.transparency import gifts, spending
 from app.services.transparency.spending import Line
 
@@ -41,10 +42,11 @@ class Given:
 
 @dataclass(frozen=True, slots=True)
 class PublicStatement:
-    """In fen. opening + given - refunded + transferred - spent = closing. `provisional`: a month of it is not closed,
-    so that it may still change. `lines`: what is told of the spending by budget line; `other_fen`: the spending of the
-    period that is not, less what was told in it of earlier months. `association_fees_fen`: what payment providers
-    charged the association for all its funds; gifts are not made less by them."""
+    """In fen. opening + given - refunded + transferred - spent = closing. `given`: by channel, goods by their worth;
+    `given_fen`: of it the money. `provisional`: a month of it is not closed, so that it may still change. `lines`: what
+    is told of the spending by budget line; `other_fen`: the spending of the period that is not, less what was told in
+    it of earlier months. `association_fees_fen`: what payment providers charged the association for all its funds;
+    gifts are not made less by them. `tree_head`: of the log that has every transfer, to add up the same from it."""
 
     fund_id: uuid.UUID
     period: str
@@ -65,6 +67,7 @@ class PublicStatement:
     goods_handed_out_fen: int
     goods_closing_fen: int
     association_fees_fen: int
+    tree_head: str = f"{reading.AT}/head"
 
 
 @dataclass(frozen=True, slots=True)

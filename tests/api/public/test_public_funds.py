@@ -1,6 +1,7 @@
 """What everybody may know of the fund: right to the fen, and nobody in it who does not want to be."""
 
 from datetime import date
+from types import SimpleNamespace
 
 import pytest
 
@@ -10,6 +11,7 @@ from app.models.disbursements import PayeeKind
 from app.models.donations import DonationStatus
 from app.models.funds import CampaignMode, CampaignStatus
 from app.models.ledger import ReversalReason
+from app.services.funds import campaigns
 from app.services.ledger import posting, reversals
 from tests.clients import client
 from tests.factories import giving as appeals
@@ -52,6 +54,7 @@ async def test_a_fund_tells_what_it_received_and_spent_whether_or_not_a_year_was
         "goods_handed_out_fen": 0, "gifts": 4,
     }  # fmt: skip
     assert said in (await told(http, "funds", limit=100))["items"]
+    await told(http, said["tree_head"].removeprefix("/public/v1/"), 404)  # nothing is sealed
     assert (await told(http, f"funds/{new_id()}", 404))["type"].endswith("not-found")
 
 
@@ -108,7 +111,9 @@ async def test_no_cursor_but_its_own_and_no_huge_page(http, session):
     await told(http, "funds", 422, cursor=Cursor.encode("A\0"))
 
 
-async def test_an_appeal_to_a_known_circle_is_not_advertised_and_a_draft_is_nobodys(http, session):
+async def test_an_appeal_to_a_known_circle_is_not_advertised_and_a_draft_is_nobodys(
+    http, session, monkeypatch
+):
     fund = await ledger.fund(session)
     public = await appeals.campaign(
         session, fund, mode=CampaignMode.OWN_SITE_MIRROR, certificate_number="宁慈募证001",
@@ -123,6 +128,8 @@ async def test_an_appeal_to_a_known_circle_is_not_advertised_and_a_draft_is_nobo
     assert (await told(http, f"campaigns/{circle.id}"))["mode"] == "targeted"
     for path in ("", "/donations", "/quarters"):
         await told(http, f"campaigns/{draft.id}{path}", 404)
+    monkeypatch.setattr(campaigns, "settings", lambda: SimpleNamespace(in_app_payment=False))
+    assert (await told(http, f"campaigns/{public.id}"))["takes_gifts"] is False
 
 
 async def test_spending_is_told_when_five_are_together_and_never_a_payee(http, session):

@@ -9,7 +9,7 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app import clock
-from app.api.hospital_files import XLSX
+from app.api.sheets import MEDIA_TYPE
 from app.db import new_id
 from app.models.audit import AuditEvent
 from app.models.identity import Role
@@ -33,7 +33,7 @@ class Office:
     ) -> Any:
         answer = await self.clients[who].request(method, f"{STAFF}{path}", json=body, **given)
         assert answer.status_code == expected, answer.text
-        return answer.json() if answer.headers["content-type"] != XLSX else answer.content
+        return answer.json() if answer.headers["content-type"] != MEDIA_TYPE else answer.content
 
     async def refused(
         self, who: str, path: str, body: Any, problem: str, method: str = "POST"

@@ -12,6 +12,7 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app import clock
+from app.api import sheets
 from app.api.deps import Cursor
 from app.db import new_id
 from app.models.audit import AuditEvent
@@ -56,7 +57,7 @@ async def get(who: AsyncClient, path: str, **params: Any) -> Any:
 async def sheet(who: AsyncClient, path: str, **params: Any) -> list[list[str]]:
     answer = await who.get(f"{LEDGER}{path}", params=params)
     assert answer.status_code == 200, answer.text
-    assert answer.headers["content-type"] == workbooks.MEDIA_TYPE
+    assert answer.headers["content-type"] == sheets.MEDIA_TYPE
     return [line.cells for line in read_xlsx(io.BytesIO(answer.content), "a.xlsx")]
 
 
@@ -160,6 +161,9 @@ async def test_a_fund_s_statement(accountant: AsyncClient, fund: Fund) -> None:
         "closing_fen": 999_999_999_978, "held_fen": 0, "available_fen": 999_999_999_978,
     }  # fmt: skip
     assert (await get(accountant, f"/funds/{fund.id}/statement"))["money"]["opening_fen"] == 0
+    turned = {"from": MONTH, "to": f"{BEFORE:%Y-%m}"}
+    answer = await accountant.get(f"{LEDGER}/funds/{fund.id}/statement", params=turned)
+    assert (answer.status_code, answer.json()["errors"][0]["pointer"]) == (422, "#query/from")
 
 
 async def test_a_month_is_closed_once_and_listed(accountant: AsyncClient, fund: Fund) -> None:

@@ -6,6 +6,7 @@ from datetime import date, datetime, timedelta
 import pytest
 
 from app import clock
+from app.db import new_id
 from app.models.identity import Role
 from app.services.imports.xlsx import read_xlsx
 from app.services.reconciliation import matching
@@ -88,6 +89,26 @@ async def test_a_difference_from_the_list_to_its_end(session, accountant, wechat
     county = await staff_client(session, Role.COUNTY_ADMINISTRATOR)
     ended = (await county.post(f"{path}/approve", json={"version": seen["version"]})).json()
     assert (ended["status"], ended["in_suspense"]) == ("written_off", False)
+
+
+async def test_a_stranger_s_money_is_asked_back_and_approved_by_another(session, accountant, wechat):
+    await upload(accountant, wechat.trade(DAY))
+    await matching.match_due()
+    [row] = (await accountant.get(f"{DOOR}/differences")).json()["items"]
+    path = f"{DOOR}/differences/{row['id']}"
+    seen = (await accountant.post(f"{path}/investigate", json={"version": 1})).json()
+    body, key = {"version": seen["version"], "reason": "not_acceptable"}, {"Idempotency-Key": str(new_id())}
+    asked, again = [await accountant.post(f"{path}/refunds", json=body, headers=key) for _ in range(2)]
+    assert (asked.status_code, asked.json()) == (201, again.json())
+    refund = asked.json()
+    assert (refund["difference_id"], refund["donation_id"], refund["amount_fen"]) == (row["id"], None, 500)
+    now = (await accountant.get(path)).json()
+    assert (now["status"], now["in_suspense"]) == ("refunding", True)
+    where, seen = f"/staff/v1/refunds/{refund['id']}", {"version": refund["version"]}
+    assert (await accountant.post(f"{where}/approve", json=seen)).status_code == 403
+    county = await staff_client(session, Role.COUNTY_ADMINISTRATOR)
+    answer = await county.post(f"{where}/approve", json=seen)
+    assert (answer.status_code, answer.json()["status"]) == (200, "approved"), answer.text
 
 
 async def test_an_accountant_of_a_county_reads_and_does_nothing(session, wechat):

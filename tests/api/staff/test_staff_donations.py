@@ -29,12 +29,13 @@ async def test_an_accountant_takes_a_file_and_others_may_not(session):
         answer = await accountant.post(f"{where}&commit={commit}", content=data)
         assert answer.status_code == 200
         assert answer.json()["counts"] == {verdict: 1, "refused": 1}
+        assert answer.json()["ready_fen"] == (110 if verdict == "ready" else 0)
     copy = await accountant.post(f"{where}&answer=xlsx", content=data)
     assert copy.content.startswith(b"PK")
     assert (await accountant.get("/staff/v1/donation-files/template")).content.startswith(b"PK")
     for wrong in (
         "fund_id=x&channel=bank",
-        f"fund_id={fund.id}&channel=cash",
+        f"fund_id={fund.id}&channel=in_kind",
         f"fund_id={fund.id}&channel=wechat",
     ):
         assert (await accountant.post(f"/staff/v1/donation-files?{wrong}", content=data)).status_code == 422
@@ -77,6 +78,7 @@ async def test_a_donor_sees_the_own_gifts_their_papers_and_where_the_money_went(
     assert named.json()["gift"]["public_name"] == "李秀英"
     checked = await client().get(f"/public/v1/donation-certificates/{gift.number}")
     assert checked.json()["valid"]
+    assert (await client().get(checked.json()["proof"])).json()["head"]["size"] >= 1
     assert "李" not in checked.text
     stranger = client(headers=await bearer(session, DOOR, (await made.couple(session)).husband_actor))
     for path in ("", "/certificate.pdf", "/proof.json"):
