@@ -11,6 +11,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app import db, demo, logs
+from app.db import new_id
 from app.journey import couple
 from app.main import create_app
 from tests.guards.playing import Played, Secrets, at, play
@@ -55,6 +56,7 @@ async def go_wrong(story: Played, http: httpx.AsyncClient) -> None:
     json = {"Content-Type": "application/json"}
     wife = story.wife
     twice = {**story.form, "members": [story.member(wife, "head"), story.member(wife, "spouse")]}
+    gift = {"fund_id": str(new_id()), "amount_fen": 100, "shown_as": "name"}
     taken = {"name": other.name, "document_number": wife.number, "phone_code": f"phone-{other.phone}"}
     for path, body in (
         ("/households", twice),
@@ -65,6 +67,10 @@ async def go_wrong(story: Played, http: httpx.AsyncClient) -> None:
         ("/appointments", {"slot_id": wife.number}),
         ("/sign-in", {"code": f"wrong-{other.openid}"}),
         ("/refresh", {"refresh_token": f"{other.openid}.{other.number}"}),
+        ("/donations", {**gift, "donor_name": wife.name}),
+        ("/donations", {**gift, "donor_name": wife.name * 40}),
+        ("/gifts/claim", {"number": wife.number}),
+        (f"/gifts/{gift['fund_id']}/receipt-requests", {"payer": wife.name, "payer_number": wife.number}),
     ):
         answer = await http.post(f"/citizen/v1{path}", json=body, headers=caller.headers)
         assert 400 <= answer.status_code < 500, f"{path}: {answer.text}"

@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.journey import Caller, Refused, Story
+from app.callers import Caller, Refused
+from app.journey import Story
 from app.models.appointments import Appointment, AppointmentStatus, Slot
 
 

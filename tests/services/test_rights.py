@@ -15,12 +15,11 @@ from app.models.audit import AuditEvent, IdempotencyKey
 from app.models.consents import Consent
 from app.models.donations import ReceiptRequest, ReceiptStatus
 from app.models.follow_ups import FollowUp
+from app.models.handbook import HandbookDetail, HouseholdEvent
 from app.models.households import (
     Category,
     Couple,
-    HandbookDetail,
     Household,
-    HouseholdEvent,
     HouseholdStatus,
     Membership,
     Person,
@@ -32,7 +31,18 @@ from app.models.imports import ImportRow
 from app.models.results import DiagnosticReport
 from app.models.rights import Erasure, ErasureStatus
 from app.models.rosters import RosterMember, TrainingCertificate
-from app.services import audit, consents, corrections, documents, households, identity, rights, sign_ins
+from app.services import (
+    audit,
+    consents,
+    corrections,
+    documents,
+    households,
+    idempotency,
+    identity,
+    messages,
+    rights,
+    sign_ins,
+)
 from app.services.corrections.changes import CHANGE
 from app.services.households.handbook import note
 from app.services.idempotency import Key
@@ -377,10 +387,18 @@ async def test_a_held_person_is_out_of_sight_of_workers_until_the_hold_ends(sess
     with pytest.raises(NotFound):
         await fetch(session, worker, Person, family.wife.id)
     assert (await fetch(session, admin, Person, family.wife.id)).id == family.wife.id
+    session.add(
+        Category(
+            id=new_id(), code="minimum_income", person_id=family.wife.id, evidence="低保证",
+            valid_from=date(2026, 1, 1), verified_by=worker.id,
+        )
+    )  # fmt: skip
+    await session.flush()
     seen = await households.detail(session, worker, id=family.household.id, purpose="verification")
     assert [member["id"] for member in seen["members"]] == [family.husband.id]
+    assert (seen["couple"], seen["categories"]) == (None, [])
     seen = await households.detail(session, family.husband_actor, id=family.household.id)
-    assert len(seen["members"]) == 2
+    assert (len(seen["members"]), len(seen["categories"]), bool(seen["couple"])) == (2, 1, True)
     await session.commit()
     assert await rights.finish_due() == 0
     await close(session, family)
@@ -682,6 +700,23 @@ async def test_who_is_erased_comes_in_by_no_list_that_waits(session):
 
 
 # What goes by itself
+
+
+async def test_what_cannot_be_forgotten_tonight_keeps_nothing_else(session, monkeypatch, caplog):
+    family, admin = await made.couple(session), await administrator(session)
+    await decide(session, admin, await ask(session, family.wife_actor))
+    await close(session, family)
+    await session.commit()
+
+    async def broken(db, *, before):
+        raise RuntimeError
+
+    for module in (idempotency, messages):
+        monkeypatch.setattr(module, "purge", broken)
+    await rights.purge()
+    assert [entry.fields["of"] for entry in caplog.records] == ["keys", "messages"]
+    await session.refresh(family.wife)
+    assert family.wife.erased_at is not None
 
 
 async def test_old_keys_and_ended_sign_ins_go_and_the_trail_stays(session):

@@ -41,7 +41,7 @@ class PersonFile(View):
     """Unmasked: the copy that PIPL article 45 grants."""
 
     made_at: datetime
-    person_id: uuid.UUID
+    person_id: Annotated[uuid.UUID | None, Field(description="null: the account is bound to nobody")]
     sections: list[Section]
     children: Annotated[list[ChildFile], Field(description="Under 14, of whom one is the guardian")]
 
@@ -110,11 +110,10 @@ class RequestErasure(Body):
     why: Note | None = None
 
 
-@router.get(
-    "/me/file", summary="导出我的档案 Everything held about me", responses=problems(identity.NotBound)
-)
+@router.get("/me/file", summary="导出我的档案 Everything held about me")
 async def own_file(db: Db, actor: Own, response: Response) -> PersonFile:
-    """As JSON, unmasked, with who looked; and the same of each child under 14 whose guardian one is. Recorded."""
+    """As JSON, unmasked, with who looked; and the same of each child under 14 whose guardian one is. Of an account that
+    is bound to nobody: its gifts, pledges, receipts and sign-ins. Recorded."""
     response.headers.update(DOWNLOAD)
     return PersonFile.model_validate(await rights.own_file(db, actor))
 
@@ -142,6 +141,18 @@ async def request_erasure(db: Db, actor: Own, key: IdempotencyKey, body: Request
     """An administrator decides. Where a duty to keep stands against it, it is named with its end."""
     asked = await rights.request_own(db, actor, key=key, person_id=body.person_id, why=body.why)
     return ErasureView.model_validate(asked)
+
+
+@router.post(
+    "/me/account/erase",
+    status_code=204,
+    summary="注销未实名的账号 Erase an account that is bound to nobody",
+    responses=problems(rights.AccountIsBound),
+)
+async def erase_account(db: Db, actor: Own) -> None:
+    """At once. Gifts stay in the books without a name, and nobody can tell any more whose they were; open pledges are
+    cancelled. Somebody who is bound asks to be erased instead."""
+    await rights.erase_own(db, actor)
 
 
 @router.get("/me/erasures", summary="我的注销申请 My requests to be erased")

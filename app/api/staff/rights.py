@@ -25,6 +25,7 @@ from app.api.deps import (
 from app.errors import NotFound, StaleVersion, WrongState, problems
 from app.models.rights import ErasureStatus
 from app.services import rights
+from app.services.donations import erasure
 from app.services.idempotency import IdempotencyKeyReused, IdempotencyKeyTaken
 
 router = APIRouter(tags=["居民权利 rights"])
@@ -80,6 +81,18 @@ async def request_erasure(
     """On behalf of somebody without a phone, or of the relatives of who has died."""
     asked = await rights.request_for(db, actor, key=key, person_id=id, why=body.why, purpose=purpose)
     return ErasureView.model_validate(asked)
+
+
+@router.post(
+    "/donations/{id}/forget",
+    status_code=204,
+    summary="抹去捐赠人信息 Forget the donor of a gift",
+    responses=problems(NotFound, StaleVersion, erasure.DonorAsksThemselves),
+)
+async def forget_donor(db: Db, actor: Decide, id: uuid.UUID, purpose: RightsRequest, body: Versioned) -> None:
+    """Of a donor by the bank or in cash who has no account here, and shows the number of the gift. It stays in the
+    books, and nobody can tell any more whose it was: this cannot be undone. Recorded."""
+    await erasure.forget_gift(db, actor, id=id, version=body.version, purpose=purpose)
 
 
 @router.get("/erasures", summary="注销申请 Requests to be erased", response_model=Listing[ErasureView])

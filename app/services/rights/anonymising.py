@@ -9,23 +9,15 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from app import clock
 from app.access import Actor
 from app.models.consents import Consent
-from app.models.households import (
-    PENDING,
-    Household,
-    HouseholdStatus,
-    Membership,
-    Person,
-)
-from app.models.identity import CITIZEN_DOOR, ResidentAccount, SignIn
-from app.models.regions import Region
+from app.models.households import Membership, Person
+from app.models.identity import ResidentAccount
+from app.models.regions import COUNTY, Region
 from app.services import audit, identity
 from app.services.appointments import waitlist
-from app.services.donations.erasure import forget_donor
+from app.services.disbursements.erasure import forget_payee
 from app.services.households import belonging
-from app.services.households.handbook import note
+from app.services.rights import accounts
 from app.services.rights.emptying import NAME, empty, empty_households
-
-COUNTY = 3
 
 
 async def anonymise(db: AsyncSession, actor: Actor, person: Person) -> None:
@@ -38,6 +30,7 @@ async def anonymise(db: AsyncSession, actor: Actor, person: Person) -> None:
     merged = select(Person).where(Person.merged_into == person.id).order_by(Person.id).with_for_update()
     for one in (person, *await db.scalars(merged)):
         await empty(db, one)
+        await forget_payee(db, one.id)
         await _blank(db, one)
     await empty_households(db, person)
     await audit.record(db, actor, "erase", "person", person.id, people=[person.id])
@@ -56,25 +49,15 @@ async def _blank(db: AsyncSession, person: Person) -> None:
 
 
 async def _let_go_of_the_account(db: AsyncSession, actor: Actor, person: Person) -> None:
-    """Unbound and signed out everywhere; the WeChat id goes too: who signs in again is somebody new. What was agreed
-    to ends, by whomever it was given."""
+    """Unbound and signed out everywhere. What was agreed to ends, by whomever it was given."""
     account = await db.scalar(
         select(ResidentAccount).where(ResidentAccount.person_id == person.id).with_for_update()
     )
     await identity.release(db, actor, person)
     live = update(Consent).where(Consent.person_id == person.id, Consent.withdrawn_at.is_(None))
     await db.execute(live.values(withdrawn_at=clock.now()))
-    if account is None:
-        return
-    account.openid = f"erased-{secrets.token_hex(16)}"
-    await forget_donor(db, account.id)
-    devices = update(SignIn).where(SignIn.door == CITIZEN_DOOR, SignIn.account_id == account.id)
-    await db.execute(devices.values(device=""))
-    pending = select(Household).where(Household.account_id == account.id, Household.status.in_(PENDING))
-    for form in await db.scalars(pending.with_for_update()):
-        form.form, form.marks, form.status = None, [], HouseholdStatus.CLOSED
-        await db.flush()  # the step is written about a household without a form
-        await note(db, actor, form, "closed_by_erasure")
+    if account is not None:
+        await accounts.let_go(db, actor, account)
 
 
 async def _leave(db: AsyncSession, person: Person) -> None:

@@ -1,19 +1,20 @@
 """Everything held about a person, as a copy in a common machine-readable form (PIPL art. 45)."""
 
 import uuid
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import LargeBinary, inspect, select
+from sqlalchemy import inspect, select
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import aliased
 
 from app import clock
-from app.access import AGE_OF_OWN_CONSENT, Actor
+from app.access import AGE_OF_OWN_CONSENT, Actor, own_person
 from app.db import Base
 from app.models.households import Membership, Person, Relation
-from app.services import audit, identity
-from app.services.rights.held import HELD, about
+from app.services import audit
+from app.services.rights.held import HELD, OF_AN_ACCOUNT, About, Held, about, about_account
 from app.services.rights.offices import at_the_office
 
 #: Of one table. Nobody comes near it; whoever does is told so.
@@ -23,8 +24,11 @@ OTHERS = {"actor_id", "requested_by", "request_id"}
 
 
 async def own_file(db: AsyncSession, actor: Actor) -> dict[str, Any]:
-    """The resident's own, and those of the children under 14 whose guardian the resident is (PIPL art. 31)."""
-    person = await identity.own(db, actor)
+    """The resident's own, and those of the children under 14 whose guardian the resident is (PIPL art. 31). Of an
+    account that is bound to nobody, what hangs on it: who gives is a person with rights, too."""
+    person = await db.scalar(select(Person).where(Person.id == own_person(actor)))
+    if person is None:
+        return await _of_account(db, actor)
     children = await _children(db, person.id)
     await audit.record(
         db, actor, "export", "person", person.id, people=[person.id, *children], purpose="own_file"
@@ -33,6 +37,12 @@ async def own_file(db: AsyncSession, actor: Actor) -> dict[str, Any]:
         "made_at": clock.now(), "person_id": person.id, "sections": await _sections(db, person.id),
         "children": [{"person_id": child, "sections": await _sections(db, child)} for child in children],
     }  # fmt: skip
+
+
+async def _of_account(db: AsyncSession, actor: Actor) -> dict[str, Any]:
+    await audit.record(db, actor, "export", "resident_account", actor.account_id, purpose="own_file")
+    sections = await _read(db, OF_AN_ACCOUNT, about_account(actor.account_id))
+    return {"made_at": clock.now(), "person_id": None, "sections": sections, "children": []}
 
 
 async def file_of(db: AsyncSession, actor: Actor, *, person_id: uuid.UUID, purpose: str) -> dict[str, Any]:
@@ -59,8 +69,12 @@ async def _children(db: AsyncSession, person: uuid.UUID) -> list[uuid.UUID]:
 
 
 async def _sections(db: AsyncSession, person: uuid.UUID) -> list[dict[str, Any]]:
-    sections, whose = [], await about(db, person)
-    for held in HELD:
+    return await _read(db, HELD, await about(db, person))
+
+
+async def _read(db: AsyncSession, tables: Sequence[Held], whose: About) -> list[dict[str, Any]]:
+    sections = []
+    for held in tables:
         table = inspect(held.model)
         query = select(held.model).where(held.of(whose)).order_by(*table.primary_key).limit(MOST + 1)
         rows = list(await db.scalars(query))
@@ -74,14 +88,19 @@ async def _sections(db: AsyncSession, person: uuid.UUID) -> list[dict[str, Any]]
 
 
 def shown(row: Base) -> dict[str, Any]:
-    """Sealed columns opened; without blind indexes and hashes, and without who of the workers it was."""
+    """Sealed columns opened, hashes and salts in hex; without blind indexes, and without who of the workers it was."""
     values: dict[str, Any] = {}
     for name, column in inspect(type(row)).columns.items():
         if name in OTHERS or any(key.column.table.name == "staff_account" for key in column.foreign_keys):
             continue
         if name.endswith("_sealed"):
             values[name.removesuffix("_sealed")] = getattr(row, name.removesuffix("_sealed"))
-        elif not isinstance(column.type, LargeBinary):
-            value = getattr(row, name)
-            values[name] = value.isoformat() if isinstance(value, datetime) else value
+        elif not name.endswith("_index"):
+            values[name] = _plain(getattr(row, name))
     return values
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, bytes):
+        return value.hex()
+    return value.isoformat() if isinstance(value, datetime) else value

@@ -13,17 +13,8 @@ from app.models.appointments import Appointment, AppointmentNote, Qualification
 from app.models.corrections import Correction, CorrectionStatus
 from app.models.duplicates import Merge, Suspicion
 from app.models.follow_ups import FollowUp, FollowUpNote
-from app.models.households import (
-    PENDING,
-    Category,
-    HandbookDetail,
-    Household,
-    HouseholdEvent,
-    HouseholdStatus,
-    Membership,
-    Person,
-    Relation,
-)
+from app.models.handbook import HandbookDetail, HouseholdEvent
+from app.models.households import PENDING, Category, Household, HouseholdStatus, Membership, Person, Relation
 from app.models.identity import ResidentAccount
 from app.models.imports import ImportBatch, ImportRow, ImportStatus, Verdict
 from app.models.messages import InboxMessage
@@ -60,6 +51,7 @@ SEALED: Mapping[str, str] = {
     "import_row.phone_sealed": "emptied, like all that the line says",
     "roster_member.phone_sealed": "emptied; who is still on a roster leaves it first",
     "household.form_sealed": "emptied, of one's own unverified registration",
+    "household.marks_sealed": "emptied with it, and with the last member",
     "household.address_sealed": "emptied with the last member of a household that is no longer active",
     "household.family_type_reason_sealed": "emptied with the last member",
     "household_move.address_sealed": "emptied with the last member",
@@ -69,11 +61,15 @@ SEALED: Mapping[str, str] = {
     "donation.donor_name_sealed": "emptied, and so are the name shown and the salt",
     "receipt_request.payer_sealed": "kept when the receipt was issued: of the books, as below; else emptied",
     "receipt_request.payer_number_sealed": "kept when the receipt was issued: of the books, as below; else emptied",
+    "receipt_request.reason_sealed": "kept when the receipt was issued: of the books, as below; else emptied",
+    "goods_delivery.purpose_sealed": "kept: append-only, of the books; what for, not to whom",
     "organization_donor.contact_sealed": "of a body, which names another",
     "organization_donor.phone_sealed": "of a body, which names another",
-    "disbursement.payee_sealed": "kept: who was paid belongs to the books for 30 years（会计档案管理办法）",
-    "disbursement.bank_account_sealed": "kept: who was paid belongs to the books for 30 years（会计档案管理办法）",
+    "disbursement.payee_sealed": "kept when it was paid: of the books for 30 years（会计档案管理办法）; else emptied",
+    "disbursement.bank_account_sealed": "the same; and no payment leads to the person any more",
     "disbursement_event.reason_sealed": "kept: append-only, of the books",
+    "reconciliation_difference.note_sealed": "kept: of the books",
+    "settlement.reason_sealed": "kept: of the books",
     "partner_message.body_sealed": "kept: a report has no place for names, and refers to nobody any more",
     "stored_file.name_sealed": "kept until the file expires",
     "stored_file_chunk.data_sealed": "kept until the file expires",
@@ -91,7 +87,6 @@ JSON: Mapping[str, str] = {
     "import_row.wrong": "kept: what was wrong with a cell, never what it said",
     "qualification.facts": "emptied",
     "inbox_message.values": "emptied",
-    "household.marks": "emptied with one's own unverified registration",
     "erasure.holds": "kept: codes of duties and days",
     "follow_up.outcome": "kept: dates and codes, counted, and nobody's any more",
     "follow_up.recheck_items": "about nobody: codes of items",
@@ -208,8 +203,8 @@ async def _empty_requests(db: AsyncSession, about: Any) -> None:
 
 async def empty_households(db: AsyncSession, person: Person) -> None:
     """Households that are no longer active, once nobody who ever belonged to them, or to the one into which they were
-    merged, is left. The caller has locked
-    them in an earlier statement: this one sees who has been erased meanwhile."""
+    merged, is left. The caller has locked them in an earlier statement: this one sees who has been erased
+    meanwhile."""
     other, belonged, merged = aliased(Person), aliased(Membership), aliased(Household)
     left = (
         select(belonged.id)
@@ -224,6 +219,7 @@ async def empty_households(db: AsyncSession, person: Person) -> None:
     )
     for household in await db.scalars(query.order_by(Household.id)):
         household.address = household.family_type_reason = household.form = None
+        household.marks = []
         await _empty_household(db, household)
 
 

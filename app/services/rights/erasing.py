@@ -10,10 +10,10 @@ from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app import clock
-from app.access import Actor, fetch, visible
+from app.access import Actor, fetch, fetch_version, visible
 from app.crypto import mask_name
 from app.db import begin
-from app.errors import Conflict, NotFound, StaleVersion, WrongState
+from app.errors import Conflict, NotFound, WrongState
 from app.models.households import Person
 from app.models.identity import Role
 from app.models.rights import Erasure, ErasureStatus
@@ -149,7 +149,7 @@ async def finish_due() -> int:
         try:
             done += await _finish(id, person_id)
         except Exception:
-            log.exception("erasure failed", extra={"erasure": str(id)})
+            log.exception("erasure failed", extra={"fields": {"erasure": str(id)}})
     return done
 
 
@@ -170,9 +170,7 @@ async def _held(db: AsyncSession, actor: Actor, id: uuid.UUID, version: int) -> 
     if person_id is None:
         raise NotFound
     await hold_homes(db, person_id)
-    row = await fetch(db, actor, Erasure, id, lock=True)
-    if row.version != version:
-        raise StaleVersion(current_version=row.version)
+    row = await fetch_version(db, actor, Erasure, id, version)
     if row.status not in UNDER_WAY:
         raise WrongState(status_now=row.status)
     return row

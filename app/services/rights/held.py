@@ -3,7 +3,7 @@
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import date, datetime, time, timedelta
+from datetime import date, datetime, timedelta
 from typing import Any
 
 from sqlalchemy import ColumnElement, and_, or_, select, true
@@ -18,18 +18,10 @@ from app.models.closures import ClosureMove
 from app.models.consents import Consent, ConsentNotice
 from app.models.corrections import Correction
 from app.models.disbursements import Disbursement, DisbursementEvent
-from app.models.donations import Donation, Pledge, ReceiptRequest
+from app.models.donations import Donation, GoodsDelivery, Pledge, ReceiptRequest
 from app.models.follow_ups import FollowUp, FollowUpEvent, FollowUpNote
-from app.models.households import (
-    PENDING,
-    Category,
-    Couple,
-    HandbookDetail,
-    Household,
-    HouseholdEvent,
-    Membership,
-    Person,
-)
+from app.models.handbook import HandbookDetail, HouseholdEvent
+from app.models.households import PENDING, Category, Couple, Household, Membership, Person
 from app.models.identity import CITIZEN_DOOR, ResidentAccount, SignIn
 from app.models.life_events import LifeEvent
 from app.models.messages import InboxMessage, MessageCredit, SubscriptionMessage
@@ -68,6 +60,11 @@ class Held:
     of: Callable[[About], ColumnElement[bool]]
 
 
+def about_account(account: uuid.UUID) -> About:
+    """Of somebody of whom no more is known: for `OF_AN_ACCOUNT`."""
+    return About(uuid.UUID(int=0), [], [account], [], [])
+
+
 async def about(db: AsyncSession, person: uuid.UUID) -> About:
     accounts = select(ResidentAccount.id).where(ResidentAccount.person_id == person)
     belonged = list(
@@ -84,7 +81,7 @@ async def about(db: AsyncSession, person: uuid.UUID) -> About:
 
 def _after(last: date) -> datetime:
     """When this day was over."""
-    return datetime.combine(last + timedelta(days=1), time(), clock.SHANGHAI)
+    return clock.midnight(last + timedelta(days=1))
 
 
 def appointments_of(about: About) -> Any:
@@ -124,6 +121,38 @@ def _notices_of(about: About) -> ColumnElement[bool]:
     return ConsentNotice.id.in_(select(Consent.notice_id).where(mine))
 
 
+def gifts_of(about: About) -> Any:
+    return select(Donation.id).where(Donation.account_id.in_(about.accounts))
+
+
+#: What is found by the account alone: all there is of somebody who gives and is registered nowhere.
+OF_AN_ACCOUNT: tuple[Held, ...] = (
+    Held(ResidentAccount, "微信账号", "WeChat account", lambda a: ResidentAccount.id.in_(a.accounts)),
+    Held(
+        SignIn, "登录记录", "Sign-ins",
+        lambda a: and_(SignIn.door == CITIZEN_DOOR, SignIn.account_id.in_(a.accounts)),
+    ),
+    Held(Donation, "捐款", "Gifts", lambda a: Donation.account_id.in_(a.accounts)),
+    Held(PaymentOrder, "捐款支付", "Gifts, payments", lambda a: PaymentOrder.account_id.in_(a.accounts)),
+    Held(Refund, "捐款退款", "Gifts, refunds", lambda a: Refund.donation_id.in_(gifts_of(a))),
+    Held(
+        GoodsDelivery, "捐赠物资发放", "Gifts, goods handed out",
+        lambda a: GoodsDelivery.donation_id.in_(gifts_of(a)),
+    ),
+    Held(Pledge, "认捐", "Pledges", lambda a: Pledge.account_id.in_(a.accounts)),
+    Held(
+        ReceiptRequest, "捐赠票据申请", "Gifts, receipts",
+        lambda a: ReceiptRequest.donation_id.in_(gifts_of(a)),
+    ),
+    Held(
+        SubscriptionMessage, "微信消息", "Messages by WeChat",
+        lambda a: SubscriptionMessage.account_id.in_(a.accounts),
+    ),
+    Held(
+        MessageCredit, "消息授权", "Messages agreed to",
+        lambda a: MessageCredit.account_id.in_(a.accounts),
+    ),
+)  # fmt: skip
 HELD: tuple[Held, ...] = (
     Held(Person, "个人信息", "Person", lambda a: Person.id.in_(a.known_as)),
     Held(
@@ -203,19 +232,7 @@ HELD: tuple[Held, ...] = (
             select(RotationTurn.id).where(RotationTurn.person_id == a.person)
         ),
     ),
-    Held(Donation, "捐款", "Gifts", lambda a: Donation.account_id.in_(a.accounts)),
-    Held(PaymentOrder, "捐款支付", "Gifts, payments", lambda a: PaymentOrder.account_id.in_(a.accounts)),
-    Held(
-        Refund, "捐款退款", "Gifts, refunds",
-        lambda a: Refund.order_id.in_(select(PaymentOrder.id).where(PaymentOrder.account_id.in_(a.accounts))),
-    ),
-    Held(Pledge, "认捐", "Pledges", lambda a: Pledge.account_id.in_(a.accounts)),
-    Held(
-        ReceiptRequest, "捐赠票据申请", "Gifts, receipts",
-        lambda a: ReceiptRequest.donation_id.in_(
-            select(Donation.id).where(Donation.account_id.in_(a.accounts))
-        ),
-    ),
+    *OF_AN_ACCOUNT,
     Held(Disbursement, "资金发放", "Payments to you", lambda a: Disbursement.person_id == a.person),
     Held(
         DisbursementEvent, "资金发放过程", "Payments to you, steps",
@@ -223,20 +240,7 @@ HELD: tuple[Held, ...] = (
             select(Disbursement.id).where(Disbursement.person_id == a.person)
         ),
     ),
-    Held(ResidentAccount, "微信账号", "WeChat account", lambda a: ResidentAccount.person_id == a.person),
-    Held(
-        SignIn, "登录记录", "Sign-ins",
-        lambda a: and_(SignIn.door == CITIZEN_DOOR, SignIn.account_id.in_(a.accounts)),
-    ),
     Held(InboxMessage, "消息", "Messages", lambda a: InboxMessage.person_id == a.person),
-    Held(
-        SubscriptionMessage, "微信消息", "Messages by WeChat",
-        lambda a: SubscriptionMessage.account_id.in_(a.accounts),
-    ),
-    Held(
-        MessageCredit, "消息授权", "Messages agreed to",
-        lambda a: MessageCredit.account_id.in_(a.accounts),
-    ),
     Held(
         Correction, "更正申请", "Corrections",
         lambda a: or_(Correction.person_id == a.person, Correction.household_id.in_(a.homes)),

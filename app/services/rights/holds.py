@@ -10,10 +10,12 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app import clock
 from app.models.appointments import Appointment, AppointmentStatus
+from app.models.disbursements import Disbursement
 from app.models.follow_ups import FollowUp
 from app.models.households import Household, HouseholdStatus, Membership
 from app.models.results import DiagnosticReport
 from app.models.rosters import RosterMember
+from app.services.disbursements.erasure import UNDER_WAY
 from app.services.follow_ups.events import LIVE
 from app.services.rights.policy import retention
 
@@ -46,6 +48,7 @@ async def holds(db: AsyncSession, person_id: uuid.UUID) -> list[Hold]:
         "open_appointment": await _latest(
             db, Appointment.ends_at, _of(Appointment, person_id), Appointment.status.in_(OPEN)
         ),
+        "open_payment": await _open_payment(db, person_id),
     }
     return [_hold(code, until) for code, until in found.items() if until is not False]
 
@@ -74,6 +77,11 @@ async def _active_roster(db: AsyncSession, person_id: uuid.UUID) -> Until:
     return None if await db.scalar(query.limit(1)) else False
 
 
+async def _open_payment(db: AsyncSession, person_id: uuid.UUID) -> Until:
+    query = select(Disbursement.id).where(Disbursement.person_id == person_id)
+    return None if await db.scalar(query.where(Disbursement.status.in_(UNDER_WAY)).limit(1)) else False
+
+
 async def _report_retention(db: AsyncSession, person_id: uuid.UUID) -> Until:
     newest = await _latest(db, DiagnosticReport.issued_at, _of(DiagnosticReport, person_id))
     if not isinstance(newest, date):
@@ -92,5 +100,5 @@ def _years_later(day: date, years: int) -> date:
 async def _latest(db: AsyncSession, column: Any, *conditions: ColumnElement[bool]) -> Until:
     latest: date | datetime | None = await db.scalar(select(func.max(column)).where(*conditions))
     if isinstance(latest, datetime):
-        return latest.astimezone(clock.SHANGHAI).date()
+        return clock.day_of(latest)
     return False if latest is None else latest

@@ -24,6 +24,7 @@ class Holds(Body):
     active_roster: HoldReason
     open_appointment: HoldReason
     open_follow_up: HoldReason
+    open_payment: HoldReason
     report_retention: HoldReason
 
 
@@ -32,10 +33,18 @@ class Period(Body):
     why: Note
 
 
+class Years(Body):
+    years: Annotated[int, Field(ge=10, le=100)]
+    why: Note
+
+
 class Purge(Body):
+    """`accounting`: counted from the end of the year of a document."""
+
     idempotency_key: Period
     sign_in: Period
     message: Period
+    accounting: Years
 
 
 class Retention(Body):
