@@ -131,8 +131,8 @@ def router(may: Callable[[Permission], Depends]) -> APIRouter:
         db: Db, actor: Annotated[Actor, may(Permission.SLOT_READ)], page: Paging
     ) -> dict[str, Any]:
         """Newest first."""
-        after = page.after(uuid.UUID)
-        rows = await closures.recent(db, actor, before=after[0] if after else None, limit=page.limit + 1)
+        after = page.after_one(uuid.UUID)
+        rows = await closures.recent(db, actor, before=after, limit=page.limit + 1)
         return listing(rows, page, lambda row: (row["id"],))
 
     @router.get("/closures/{id}", summary="停诊结果 What became of it", responses=problems(NotFound))

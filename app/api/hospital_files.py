@@ -4,7 +4,6 @@ import uuid
 from collections import Counter
 from collections.abc import Callable
 from typing import Annotated, Any, Literal
-from urllib.parse import quote
 
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.params import Depends
@@ -12,15 +11,13 @@ from fastapi.params import Depends
 from app import clock
 from app.access import Actor, Permission
 from app.api.deps import Day, Db, View, example
+from app.api.sheets import UPLOAD, XLSX, sheet
 from app.errors import NotFound, problems
 from app.services import hospital_files
 from app.services.hospital_files import Judgement, LineVerdict
 from app.services.hospital_files.judging import File
 from app.services.imports import FileRefused
 
-XLSX = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
-BINARY = {"schema": {"type": "string", "format": "binary"}}
-UPLOAD: dict[str, Any] = {"requestBody": {"required": True, "content": {"application/octet-stream": BINARY}}}
 Organization = Annotated[
     uuid.UUID | None, Query(description="Whose file it is, where a worker uploads it for a hospital")
 ]
@@ -59,7 +56,7 @@ def router(may: Callable[[Permission], Depends]) -> APIRouter:
         "/appointments/workbook",
         summary="下载当日名单 The day's list to fill in",
         response_class=Response,
-        responses={**problems(NotFound), 200: {"content": {XLSX: {}}}},
+        responses=problems(NotFound) | XLSX,
     )
     async def day_list(
         db: Db, actor: files, on: Day | None = None, organization_id: Organization = None
@@ -89,7 +86,7 @@ def router(may: Callable[[Permission], Depends]) -> APIRouter:
         "/result-files/template",
         summary="下载结果登记表 The sheet for results",
         response_class=Response,
-        responses={**problems(NotFound), 200: {"content": {XLSX: {}}}},
+        responses=problems(NotFound) | XLSX,
     )
     async def result_template(
         db: Db,
@@ -120,12 +117,6 @@ def router(may: Callable[[Permission], Depends]) -> APIRouter:
         return await told(*taken, commit=commit, answer=answer)
 
     return router
-
-
-def sheet(data: bytes, name: str) -> Response:
-    return Response(
-        data, media_type=XLSX, headers={"Content-Disposition": f"attachment; filename*=UTF-8''{quote(name)}"}
-    )
 
 
 async def told(file: File, judged: list[Judgement], *, commit: bool, answer: str) -> Any:

@@ -96,8 +96,8 @@ def router(may: Callable[[Permission], Depends]) -> APIRouter:
     async def list_clinics(
         db: Db, actor: Annotated[Actor, may(Permission.SLOT_READ)], page: Paging
     ) -> dict[str, Any]:
-        after = page.after(uuid.UUID)
-        rows = await slots.clinics(db, actor, after=after[0] if after else None, limit=page.limit + 1)
+        after = page.after_one(uuid.UUID)
+        rows = await slots.clinics(db, actor, after=after, limit=page.limit + 1)
         return listing(rows, page, lambda row: (row.id,))
 
     @router.get("/slots", summary="当日号源 The day's slots", response_model=Listing[PublishedSlot])
@@ -137,10 +137,8 @@ def router(may: Callable[[Permission], Depends]) -> APIRouter:
         db: Db, actor: Annotated[Actor, may(Permission.SLOT_READ)], id: uuid.UUID, page: Paging
     ) -> dict[str, Any]:
         """By hand, newest first."""
-        before = page.after(int)
-        rows = await slot_changes.history(
-            db, actor, id=id, before=before[0] if before else None, limit=page.limit + 1
-        )
+        before = page.after_one(int)
+        rows = await slot_changes.history(db, actor, id=id, before=before, limit=page.limit + 1)
         return listing(rows, page, lambda row: (row.id,))
 
     @router.post(

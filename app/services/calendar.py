@@ -62,14 +62,9 @@ class NewDay(Body):
         return self
 
 
-async def is_workday(db: AsyncSession, day: date) -> bool:
-    """Monday to Friday, but for holidays and swapped days as far as they are known."""
-    kind = await db.scalar(select(CalendarDay.kind).where(CalendarDay.day == day))
-    return _worked(day, kind)
-
-
 async def workdays(db: AsyncSession, from_on: date, to_on: date) -> list[date]:
-    """Those between two days, both included, in order."""
+    """Monday to Friday, but for holidays and swapped days as far as they are known: those between two days, both
+    included, in order."""
     query = select(CalendarDay.day, CalendarDay.kind).where(CalendarDay.day.between(from_on, to_on))
     known = {row.day: row.kind for row in await db.execute(query)}
     days = [from_on + ONE_DAY * number for number in range((to_on - from_on).days + 1)]

@@ -11,17 +11,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from app import clock
 from app.access import Actor
 from app.db import new_id
-from app.models.appointments import (
-    Appointment,
-    AppointmentEvent,
-    AppointmentStatus,
-    Clinic,
-    Cycle,
-    HealthcareService,
-    Slot,
-    SlotStatus,
-    Subject,
-)
+from app.models.appointments import Appointment, AppointmentEvent, AppointmentStatus, Clinic, Slot, SlotStatus
+from app.models.catalogue import Cycle, HealthcareService, Subject
 from app.models.consents import Consent, ConsentNotice
 from app.models.households import (
     Couple,

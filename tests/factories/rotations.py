@@ -22,8 +22,8 @@ CHECK = "womens_health_check"
 COUNTY, EAST, WEST, FAR = given.COUNTY, families.EAST, families.WEST, families.FAR
 #: Rows as a registration leaves them, many at once: a woman each in a household of her own.
 MANY = (
-    """INSERT INTO household (id, region_code, status, marks, created_at)
-       SELECT md5(:village || n)::uuid, :village, 'active', '[]', now() FROM generate_series(1, :count) AS n""",
+    """INSERT INTO household (id, region_code, status, created_at)
+       SELECT md5(:village || n)::uuid, :village, 'active', now() FROM generate_series(1, :count) AS n""",
     """INSERT INTO person (id, name, pinyin, initials, sex, birth_date, document_kind, document_number_sealed,
                            document_index, region_code, hukou_region_code, hukou_type, resident_since, created_at)
        SELECT md5(:village || 'p' || n)::uuid, '李秀英', 'li xiu ying', 'lxy', 'female', CAST(:born AS date),

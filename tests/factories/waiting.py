@@ -11,7 +11,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from app import clock, db
 from app.access import Actor
 from app.db import new_id
-from app.models.appointments import Appointment, AppointmentStatus, HealthcareService, Slot
+from app.models.appointments import Appointment, AppointmentStatus, Slot
+from app.models.catalogue import HealthcareService
 from app.models.messages import InboxMessage
 from app.models.waitlist import WaitlistEntry
 from app.services import eligibility
@@ -57,10 +58,7 @@ async def settled(session: AsyncSession, where: Place, count: int) -> list[Spous
 
 
 async def book(actor: Actor, slot_id: uuid.UUID) -> Any:
-    async with db.statements() as session:
-        row = await bookings.book(session, actor, key=Key(new_id(), b"fingerprint"), slot_id=slot_id)
-        await session.commit()
-        return row
+    return await bookings.book(actor, key=Key(new_id(), b"fingerprint"), slot_id=slot_id)
 
 
 async def cancel(actor: Actor, id: uuid.UUID) -> None:

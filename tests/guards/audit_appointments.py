@@ -8,7 +8,8 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app import clock, demo
-from app.journey import Caller, couple
+from app.callers import Caller
+from app.journey import couple
 from app.models.appointments import Appointment
 from app.models.identity import Role
 from tests.guards.audit_corrections import colleague

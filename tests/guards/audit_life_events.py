@@ -3,7 +3,8 @@
 from typing import Any
 
 from app import demo
-from app.journey import Caller, couple
+from app.callers import Caller
+from app.journey import couple
 from tests.guards.playing import Played
 
 NEXT_TOWN = "640104002000"

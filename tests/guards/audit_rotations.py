@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app import clock, demo
-from app.journey import Caller
+from app.callers import Caller
 from app.models.identity import Role
 from app.services import rotations
 from tests.guards.audit_corrections import colleague

@@ -7,8 +7,9 @@ from sqlalchemy import select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from app.callers import Caller, Refused
 from app.db import new_id
-from app.journey import Caller, Refused, Story
+from app.journey import Story
 from app.models.households import Membership, Person
 from app.models.regions import Region
 from tests.journeys.conftest import village_worker

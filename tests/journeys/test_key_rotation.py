@@ -11,8 +11,9 @@ from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app import clock, demo
+from app.callers import Hospital, Refused
 from app.db import new_id
-from app.journey import Hospital, Refused, Story
+from app.journey import Story
 from app.models.appointments import Slot
 
 A_FEW = 5

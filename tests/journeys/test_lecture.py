@@ -12,7 +12,8 @@ from sqlalchemy import func, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app import clock, demo
-from app.journey import Caller, Refused, Story
+from app.callers import Caller, Refused
+from app.journey import Story
 from app.models.appointments import Appointment, AppointmentStatus, Slot
 from app.models.certificates import AttendanceCertificate
 from tests.factories import appointments as made

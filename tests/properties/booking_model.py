@@ -1,206 +1,134 @@
-"""A model of booking. Of each step it says whether it is done (why not, is tested beside each service), and what there
-is then: who has which place in which state, who waits in which order, how often who was reminded."""
+"""What booking should do: of each step whether it is done (why not, is tested beside each service), and what there is
+then: who has which place in which state, who waits in which order, when who was reminded."""
 
-import uuid
-from dataclasses import dataclass, field
-from datetime import date, datetime, timedelta
-from typing import Any, NamedTuple
+from datetime import date, timedelta
 
 from app import clock
-from app.models.appointments import AppointmentStatus
 from app.services.appointments.slots import day
-
-S = AppointmentStatus
-HOUR, DAY = timedelta(hours=1), timedelta(days=1)
-OPEN, THERE = {S.HELD, S.BOOKED}, {S.HELD, S.BOOKED, S.ARRIVED}
-ACTIVE = THERE | {S.FULFILLED}
-# One nobody came to keeps its place, which is past by then; only a cancelled one gives it back.
-SEATED = ACTIVE | {S.NO_SHOW}
-TO = {
-    "accept": S.BOOKED, "decline": S.CANCELLED, "cancel": S.CANCELLED, "move": S.BOOKED, "check_in": S.ARRIVED,
-    "fulfil": S.FULFILLED, "no_show": S.NO_SHOW,
-}  # fmt: skip
-
-
-@dataclass(eq=False)
-class ModelSlot:
-    id: uuid.UUID
-    starts: datetime
-    opens: datetime
-    capacity: int
-    course: bool
-    closed: bool = False
-
-
-class Waiter(NamedTuple):
-    priority: int
-    number: int
-    couple: int
-    since: date
-
-
-@dataclass(eq=False)
-class ModelAppointment:
-    """`until`: of what is, or was, an offer; `called`: from the line. `course`: itself, or all dates of its course."""
-
-    slot: ModelSlot
-    couple: int
-    course: list["ModelAppointment"]
-    status: S = S.BOOKED
-    session: int = 1
-    until: datetime | None = None
-    called: Waiter | None = None
-    reminded: dict[ModelSlot, datetime] = field(default_factory=dict)
-
-
-def on(at: datetime) -> date:
-    return at.astimezone(clock.SHANGHAI).date()
+from tests.properties.booking_pieces import ACTIVE, DAY, HOUR, OPEN, SEATED, THERE, TO, S, Waiter, dates, on
+from tests.properties.booking_pieces import ModelAppointment as A
+from tests.properties.booking_pieces import ModelSlot as Slot
 
 
 class Model:
-    now = property(lambda self: clock.now())
-
     def __init__(self) -> None:
-        self.slots: list[ModelSlot] = []
-        self.appointments: list[ModelAppointment] = []
+        self.slots: list[Slot] = []
+        self.appointments: list[A] = []
         self.line: list[Waiter] = []
         self.joined = 0
 
-    def free(self, slot: ModelSlot) -> bool:
+    def free(self, slot: Slot) -> bool:
         taken = sum(a.slot is slot and a.status in SEATED for a in self.appointments)
         return not slot.closed and taken < slot.capacity
 
-    def bookable(self, slot: ModelSlot) -> bool:
-        return slot.opens <= self.now < slot.starts and self.free(slot)
+    def bookable(self, slot: Slot) -> bool:
+        return slot.opens <= clock.now() < slot.starts and self.free(slot)
 
-    def clash(self, couple: int, slot: ModelSlot, but: ModelAppointment | None = None) -> bool:
-        """They have that service, or that session of the course, or are to be elsewhere then."""
-        return any(
-            (a.status in THERE and abs(a.slot.starts - slot.starts) < HOUR)
-            or (
-                a.status in ACTIVE
-                and a.slot.course is slot.course
-                and (but is None or a.session == but.session)
-            )
-            for a in self.appointments
-            if a.couple == couple and a is not but
+    def suits(self, a: A, slot: Slot) -> bool:
+        """Nobody is in two places or has a service twice, and the dates of a course follow each other."""
+        others = [b for b in self.appointments if b.couple == a.couple and b is not a]
+        there = [b.slot for b in others if b.status in THERE]
+        had = [(b.slot.course, b.session) for b in others if b.status in ACTIVE]
+        course = [b for b in a.course if b.status in SEATED and b is not a]
+        return (
+            all(abs(one.starts - slot.starts) >= HOUR for one in there)
+            and (slot.course, a.session) not in had
+            and all((slot.starts - b.slot.starts) * (a.session - b.session) >= HOUR for b in course)
         )
 
-    def follows(self, a: ModelAppointment, slot: ModelSlot) -> bool:
-        """The dates of a course follow each other."""
-        others = [b for b in a.course if b is not a and b.status in SEATED]
-        return all((slot.starts - b.slot.starts) * (a.session - b.session) >= HOUR for b in others)
+    def made(self, done: bool, *new: A) -> bool:
+        self.appointments += new if done else ()
+        return done
 
-    def make(self, *given: Any, **more: Any) -> None:
-        made = ModelAppointment(*given, **more)
-        made.course.append(made)
-        self.appointments.append(made)
-
-    def book(self, couple: int, *slots: ModelSlot) -> bool:
-        """One, or all dates of a course of two."""
-        apart = slots[-1].starts - slots[0].starts >= HOUR * (len(slots) - 1)
-        done = apart and all(
-            self.bookable(one) and one.course is (len(slots) == 2) and not self.clash(couple, one)
-            for one in slots
+    def book(self, couple: int, *slots: Slot) -> bool:
+        """One, or both dates of a course."""
+        new, course = dates(couple, *slots), len(slots) == 2
+        return self.made(
+            all(a.slot.course is course and self.bookable(a.slot) and self.suits(a, a.slot) for a in new),
+            *new,
         )
-        course: list[ModelAppointment] = []
-        for session, slot in enumerate(slots if done else (), start=1):
-            self.make(slot, couple, course, session=session)
-        return done
 
-    def walk_in(self, couple: int, slot: ModelSlot) -> bool:
-        today = on(slot.starts) == on(self.now) and self.now < slot.starts + HOUR
-        done = today and self.free(slot) and not slot.course and not self.clash(couple, slot)
-        if done:
-            self.make(slot, couple, [], S.ARRIVED)
-        return done
+    def walk_in(self, couple: int, slot: Slot) -> bool:
+        [new], now = dates(couple, slot, status=S.ARRIVED), clock.now()
+        today = on(slot.starts) == on(now) and now < slot.starts + HOUR
+        return self.made(today and not slot.course and self.free(slot) and self.suits(new, slot), new)
 
     def join(self, couple: int, since: date) -> bool:
-        had = any(a.couple == couple and not a.slot.course and a.status in ACTIVE for a in self.appointments)
-        places = [
-            one for one in self.slots if not one.course and on(one.starts) >= since and self.bookable(one)
+        """Who neither has had it nor waits, where nothing suitable is free."""
+        mine = [
+            a for a in self.appointments if a.couple == couple and not a.slot.course and a.status in ACTIVE
         ]
-        waits = couple in [waiter.couple for waiter in self.line]
-        done = not had and not waits and all(self.clash(couple, slot) for slot in places)
-        if done:
+        waits = any(waiter.couple == couple for waiter in self.line)
+        free = [s for s in self.slots if not s.course and on(s.starts) >= since and self.bookable(s)]
+        if done := not mine and not waits and not any(self.suits(*dates(couple, s), s) for s in free):
             self.wait(1, couple, since)
         return done
 
     def wait(self, priority: int, couple: int, since: date) -> None:
         """Who waits already keeps the number."""
-        old = [waiter for waiter in self.line if waiter.couple == couple]
         self.joined += 1
-        new = Waiter(priority, old[0].number if old else self.joined, couple, since)
-        self.line = sorted({*self.line, new} - {*old})
+        number = min([waiter.number for waiter in self.line if waiter.couple == couple], default=self.joined)
+        others = [waiter for waiter in self.line if waiter.couple != couple]
+        self.line = sorted([*others, Waiter(priority, number, couple, since)])
 
-    def offer(self, slot: ModelSlot) -> None:
+    def offer(self, slot: Slot) -> None:
         """Its free places are held for the first in line whom it suits."""
-        until = min(self.now + DAY, slot.starts - 2 * HOUR)
-        for one in self.line if not slot.course and until >= self.now + HOUR else []:
-            if self.bookable(slot) and one.since <= on(slot.starts) and not self.clash(one.couple, slot):
-                self.line = [waiter for waiter in self.line if waiter is not one]
-                self.make(slot, one.couple, [], S.HELD, until=until, called=one)
-
-    def is_over(self, a: ModelAppointment) -> bool:
-        return a.status is S.HELD and a.until is not None and a.until <= self.now
+        until = min(clock.now() + DAY, slot.starts - 2 * HOUR)
+        for one in [*self.line] if not slot.course and until >= clock.now() + HOUR else []:
+            [new] = dates(one.couple, slot, status=S.HELD, until=until, called=one)
+            if self.made(self.bookable(slot) and one.since <= on(slot.starts) and self.suits(new, slot), new):
+                self.line.remove(one)
 
     def jobs(self) -> None:
-        for a in sorted(filter(self.is_over, self.appointments), key=lambda a: a.until or self.now):
+        for a in sorted(filter(A.is_over, self.appointments), key=lambda a: str(a.until)):
             a.status = S.EXPIRED
             self.offer(a.slot)
         for slot in sorted(self.slots, key=lambda slot: slot.starts):
             self.offer(slot)
         for a in self.appointments:
             first = a.slot.starts - DAY
-            due = a.status is S.BOOKED and first <= self.now < a.slot.starts
-            if due and all(at < first for at in a.reminded.values()):
-                a.reminded.setdefault(a.slot, self.now)
+            due = a.status is S.BOOKED and first <= clock.now() < a.slot.starts
+            a.reminded += [clock.now()] if due and all(at < first for at in a.reminded) else []
 
-    def close(self, slot: ModelSlot) -> None:
+    def close(self, slot: Slot) -> None:
         """Who was called is back in line; others have the nearest free place held, or come first in line."""
-        slot.closed = True
-        soonest = max(slot.starts, self.now + timedelta(hours=3, minutes=1))
+        slot.closed, soonest = True, max(slot.starts, clock.now() + timedelta(hours=3, minutes=1))
         for a in [a for a in self.appointments if a.slot is slot and a.status in OPEN]:
             called, a.status = a.called if a.status is S.HELD else None, S.CANCELLED
-            others = [one for one in self.slots if one.course is slot.course and one.starts >= soonest]
-            fit = [
-                s for s in others if self.free(s) and self.follows(a, s) and not self.clash(a.couple, s, a)
+            later = [
+                s for s in self.slots if s.course is slot.course and s.starts >= soonest and self.free(s)
             ]
+            near = min((s for s in later if self.suits(a, s)), key=lambda s: s.starts, default=None)
             if called:
                 self.line = sorted([*self.line, called])
-            elif fit:
-                near = min(fit, key=lambda one: one.starts)
-                until = min(self.now + 3 * DAY, near.starts - 2 * HOUR)
-                self.make(near, a.couple, a.course, S.HELD, a.session, until)
+            elif near:
+                until = min(clock.now() + 3 * DAY, near.starts - 2 * HOUR)
+                self.made(True, a.another(near, status=S.HELD, until=until))
             elif not slot.course:
-                self.wait(0, a.couple, on(self.now))
+                self.wait(0, a.couple, on(clock.now()))
 
-    def book_again(self, a: ModelAppointment, to: ModelSlot) -> bool:
+    def book_again(self, a: A, to: Slot) -> bool:
         """A date of a course that was cancelled; of one of which something is left."""
-        gap = a.slot.course and not any(b.session == a.session and b.status in SEATED for b in a.course)
-        left = any(b.status in ACTIVE for b in a.course)
-        done = gap and left and to.course and self.bookable(to) and self.follows(a, to)
-        done = done and not self.clash(a.couple, to, a)
-        if done:
-            self.make(to, a.couple, a.course, session=a.session)
-        return done
+        left = a.slot.course and any(b.status in ACTIVE for b in a.course)
+        done = left and to.course and self.bookable(to) and self.suits(a, to)
+        return done and self.made(True, a.another(to))
 
-    def step(self, verb: str, a: ModelAppointment, to: ModelSlot) -> bool:
+    def step(self, verb: str, a: A, to: Slot) -> bool:
         """An offer is answered; an appointment is moved, given up or attended. What is done is done again."""
-        booked, (begin, end) = a.status is S.BOOKED, day(on(a.slot.starts))
-        today = min(begin, a.slot.starts - 2 * HOUR) <= self.now < end
-        ahead = self.now < a.slot.starts - DAY * (a.slot.course and booked)
-        answers = a.status is S.HELD and not self.is_over(a)
-        comes_late = a.status is S.NO_SHOW and not self.clash(a.couple, a.slot, a)
-        goes = ahead and self.bookable(to) and to.course is a.slot.course and not self.clash(a.couple, to, a)
+        now, booked, (begin, end) = clock.now(), a.status is S.BOOKED, day(on(a.slot.starts))
+        today = min(begin, a.slot.starts - 2 * HOUR) <= now < end
+        ahead = now < a.slot.starts - DAY * (a.slot.course and booked)
+        answers = a.status is S.HELD and not a.is_over()
+        goes = ahead and to.course is a.slot.course and self.bookable(to) and self.suits(a, to)
+        comes = booked or a.status is S.ARRIVED or (a.status is S.NO_SHOW and self.suits(a, a.slot))
         done = {
             "accept": answers or (booked and a.until is not None),
             "decline": answers,
             "cancel": a.status in OPEN and ahead,
-            "move": (booked or answers) and (to is a.slot or (goes and self.follows(a, to))),
-            "check_in": today and (booked or comes_late or a.status is S.ARRIVED),
+            "move": (booked or answers) and (to is a.slot or goes),
+            "check_in": today and comes,
             "fulfil": a.status is S.ARRIVED,
-            "no_show": booked and a.slot.starts + HOUR <= self.now,
+            "no_show": booked and a.slot.starts + HOUR <= now,
         }[verb]
         if done:
             old, a.status = a.slot, TO[verb]

@@ -26,7 +26,8 @@ from app.services import eligibility
 from app.services.idempotency import Key
 from tests.factories import appointments
 from tests.factories.appointments import Hospital, Spouses
-from tests.properties.booking_model import ACTIVE, SEATED, Model, ModelAppointment, ModelSlot
+from tests.properties.booking_model import Model
+from tests.properties.booking_pieces import ACTIVE, SEATED, ModelAppointment, ModelSlot
 
 MORNING = datetime(2026, 6, 1, 7, tzinfo=clock.SHANGHAI)
 TREATMENT = "reproductive_health_treatment"

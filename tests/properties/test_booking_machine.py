@@ -42,7 +42,7 @@ from app.services.appointments import (
 from app.services.idempotency import Key
 from tests.factories import appointments
 from tests.factories.waiting import Place, wish
-from tests.properties.booking_model import (
+from tests.properties.booking_pieces import (
     HOUR,
     THERE,
     TO,
@@ -121,10 +121,7 @@ class BookingMachine(Played):
             self.taps.append((key, actor, slot))
 
     async def tap(self, key: Key, actor: Actor, slot: ModelSlot) -> uuid.UUID:
-        async with db.statements() as session:
-            booked: uuid.UUID = (await bookings.book(session, actor, key=key, slot_id=slot.id)).id
-            # By itself on a connection in autocommit; this one has an outer transaction.
-            await session.commit()
+        booked: uuid.UUID = (await bookings.book(actor, key=key, slot_id=slot.id)).id
         return booked
 
     @precondition(lambda self: self.taps)

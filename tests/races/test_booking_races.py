@@ -40,8 +40,7 @@ async def outcomes(*calls: Awaitable[Any]) -> list[str]:
 
 
 async def book(actor: Actor, slot_id: uuid.UUID, key: Key | None = None) -> Any:
-    async with db.statements() as session:
-        return await bookings.book(session, actor, key=key or Key(new_id(), b"fingerprint"), slot_id=slot_id)
+    return await bookings.book(actor, key=key or Key(new_id(), b"fingerprint"), slot_id=slot_id)
 
 
 async def cancel(actor: Actor, id: uuid.UUID) -> None:

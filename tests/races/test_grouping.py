@@ -29,17 +29,16 @@ def sizes(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     seen: list[int] = []
     ask = grouping._ask
 
-    async def counted(session: Any, group: Any) -> Any:
+    async def counted(group: Any) -> Any:
         seen.append(len(group))
-        return await ask(session, group)
+        return await ask(group)
 
     monkeypatch.setattr(grouping, "_ask", counted)
     return seen
 
 
 async def book(actor: Actor, slot_id: uuid.UUID, key: Key | None = None) -> Any:
-    async with db.statements() as session:
-        return await bookings.book(session, actor, key=key or Key(new_id(), b"fingerprint"), slot_id=slot_id)
+    return await bookings.book(actor, key=key or Key(new_id(), b"fingerprint"), slot_id=slot_id)
 
 
 async def a_place(couples: int, *capacities: int) -> tuple[Place, list[Any], list[uuid.UUID]]:

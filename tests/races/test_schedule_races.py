@@ -120,9 +120,8 @@ async def test_capacity_lowered_against_bookings_in_flight_is_never_less_than_bo
         slot = await made.slot(session, place=hospital.clinic, service=service, capacity=PLACES)
 
     async def book(number: int) -> None:
-        async with db.statements() as session:
-            actor = families[number].wife_actor
-            await bookings.book(session, actor, key=Key(new_id(), b""), slot_id=slot.id)
+        actor = families[number].wife_actor
+        await bookings.book(actor, key=Key(new_id(), b""), slot_id=slot.id)
 
     async def lower(to: int) -> None:
         async with db.begin() as session:
@@ -158,8 +157,7 @@ async def test_a_booking_against_a_change_of_template_keeps_its_slot_or_fails_wh
         target = (await timed.slots(session, row))[0].id
 
     async def book() -> None:
-        async with db.statements() as session:
-            await bookings.book(session, family.wife_actor, key=Key(new_id(), b""), slot_id=target)
+        await bookings.book(family.wife_actor, key=Key(new_id(), b""), slot_id=target)
 
     said = await outcomes(book(), publish(hospital, row.id, version))
     assert said["done"] >= 1

@@ -11,14 +11,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from app import clock, db, errors
 from app.access import Actor
 from app.db import new_id
-from app.models.appointments import (
-    Appointment,
-    AppointmentEvent,
-    AppointmentNote,
-    AppointmentStatus,
-    HealthcareService,
-    Slot,
-)
+from app.models.appointments import Appointment, AppointmentEvent, AppointmentNote, AppointmentStatus, Slot
+from app.models.catalogue import HealthcareService
 from app.models.consents import Consent
 from app.models.messages import InboxMessage, NoticeKind
 from app.services import eligibility
@@ -39,10 +33,7 @@ def key() -> Key:
 
 
 async def book(actor: Actor, slot: Slot, wanted: int = 1) -> Any:
-    async with db.statements() as session:
-        row = await bookings.book(session, actor, key=key(), slot_id=slot.id, wanted=wanted)
-        await session.commit()  # here autocommit is a savepoint
-        return row
+    return await bookings.book(actor, key=key(), slot_id=slot.id, wanted=wanted)
 
 
 async def booked(session: AsyncSession, slot: Slot) -> int:

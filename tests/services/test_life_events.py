@@ -15,12 +15,11 @@ from app.errors import Invalid, NotFound, WrongState
 from app.models.appointments import AppointmentStatus, Qualification
 from app.models.audit import AuditEvent
 from app.models.follow_ups import FollowUp, FollowUpEvent, FollowUpStatus
+from app.models.handbook import HandbookDetail, HouseholdEvent
 from app.models.households import (
     Category,
     Couple,
     FamilyType,
-    HandbookDetail,
-    HouseholdEvent,
     HouseholdStatus,
     Membership,
     Person,
@@ -141,11 +140,14 @@ async def test_a_child_of_another_household_is_not_born_again(session: AsyncSess
     other, _ = await single(session, "赵敏", Sex.FEMALE)
     child = newcomer()
     await happens(session, worker, home.household.id, "birth", child=child)
-    with pytest.raises(AlreadyInHousehold):
+    with pytest.raises(AlreadyInHousehold) as taken:
         await happens(session, worker, other.id, "birth", child=child)
+    assert pointers(taken.value) == ["/event/child"]
     with pytest.raises(Invalid) as refused:
         await happens(session, worker, other.id, "birth", child=child | {"name": "王乐乐"})
     assert pointers(refused.value) == ["/event/child/name"]
+    for problem in (taken.value, refused.value):
+        assert (problem.errors or [{}])[0]["zh"].endswith("，请联系兴庆区凤凰北街街道")
 
 
 async def a_widow_s_house(session: AsyncSession) -> tuple[given.Spouses, Person, Any]:
@@ -153,6 +155,12 @@ async def a_widow_s_house(session: AsyncSession) -> tuple[given.Spouses, Person,
     child = given.person("王小明", Sex.MALE, birth_date=date(2015, 1, 1))
     await belongs(session, home.household, child, Relation.CHILD)
     return home, child, worker
+
+
+async def told(session: AsyncSession, person: Person) -> list[str]:
+    """Of appointments."""
+    kinds = select(InboxMessage.kind).filter_by(person_id=person.id, entity="appointment")
+    return [str(kind) for kind in await session.scalars(kinds)]
 
 
 async def test_a_death_ends_everything_of_that_person(session: AsyncSession) -> None:
@@ -181,6 +189,8 @@ async def test_a_death_ends_everything_of_that_person(session: AsyncSession) -> 
     assert list(categories) == [date(2026, 8, 1)]
     assert (await fresh(session, booked.appointment)).status is AppointmentStatus.CANCELLED
     assert (await fresh(session, booked.slot)).booked == 0
+    assert await told(session, home.wife) == ["appointment_cancelled"]
+    assert "appointment_cancelled" not in await told(session, husband)
     tasks = list(await session.scalars(select(FollowUp).filter_by(person_id=husband.id)))
     assert tasks
     assert {task.status for task in tasks} == {FollowUpStatus.OBSOLETE}
@@ -464,8 +474,9 @@ async def test_a_spouse_whose_family_has_moved_out_is_married_and_stays_with_it(
     await happens(session, worker, row.id, "marriage", person_id=groom.id, spouse=spouse)
     assert (await session.scalars(select(Couple).filter_by(husband_id=groom.id))).one().wife_id == bride.id
     assert await relations(session, hers.id) == {bride.id: "head"}
-    with pytest.raises(AlreadyInHousehold):
+    with pytest.raises(AlreadyInHousehold) as refused:
         await happens(session, worker, row.id, "joined", person=spouse)
+    assert "兴庆区凤凰北街街道" in str(refused.value.errors)
 
 
 async def test_a_family_s_type_follows_what_happens(session: AsyncSession) -> None:
@@ -570,6 +581,8 @@ async def test_a_divorce_ends_the_couple_and_what_it_had_booked(session: AsyncSe
     )  # fmt: skip
     assert (await fresh(session, home.couple)).valid_to == date(2026, 8, 1)
     assert (await fresh(session, booked.appointment)).status is AppointmentStatus.CANCELLED
+    for one in (home.wife, home.husband):
+        assert await told(session, one) == ["appointment_cancelled"]
     assert await relations(session, home.household.id) == {home.husband.id: "head"}
     hers = (await session.scalars(select(Membership).filter_by(person_id=home.wife.id, valid_to=None))).one()
     assert await relations(session, hers.household_id) == {home.wife.id: "head", child.id: "child"}
@@ -658,7 +671,7 @@ async def test_events_are_listed_with_what_was_annulled(session: AsyncSession) -
     assert [(row.id, row.annulled_by) for row in rows] == [(undone.id, None), (death.id, undone.id)]
     last = rows[0]
     page = await life_events.listing(
-        session, worker, household_id=home.household.id, before=(last.recorded_at, last.id), limit=10
+        session, worker, household_id=home.household.id, before=last.id, limit=10
     )
     assert [row.id for row in page] == [death.id]
     assert await session.scalar(select(func.count()).select_from(LifeEvent)) == 2

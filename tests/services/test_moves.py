@@ -15,7 +15,8 @@ from app.db import new_id
 from app.errors import Invalid, NotFound, StaleVersion, WrongState
 from app.models.appointments import Appointment, AppointmentStatus, Qualification
 from app.models.follow_ups import FollowUp
-from app.models.households import Household, HouseholdEvent, HouseholdStatus, Person, Relation, Sex
+from app.models.handbook import HouseholdEvent
+from app.models.households import Household, HouseholdStatus, Person, Relation, Sex
 from app.models.moves import Move, MoveStatus
 from app.models.regions import Region
 from app.services import eligibility, moves
@@ -358,6 +359,9 @@ async def test_what_is_the_household_s_own_is_told_to_the_village_where_it_is(se
     assert (await told(west), await told(east)) == (everything, everything), "west has to decide about it"
     await moves.accept(session, west, id=offered.id, version=offered.version)
     assert (await told(west), await told(east)) == (everything, nothing), "not east's any more"
+    home.husband.restricted_at = clock.now()
+    await session.flush()
+    assert await told(west) == (None, 2, True), "who is to be erased has no name here"
 
 
 async def test_a_joint_report_stays_where_the_other_of_the_two_is(session: AsyncSession) -> None:
@@ -668,8 +672,7 @@ async def qualified() -> tuple[Spouses, Actor, uuid.UUID]:
 
 
 async def book(actor: Actor, slot_id: uuid.UUID) -> None:
-    async with db.statements() as session:
-        await bookings.book(session, actor, key=Key(new_id(), b"book"), slot_id=slot_id)
+    await bookings.book(actor, key=Key(new_id(), b"book"), slot_id=slot_id)
 
 
 @pytest.mark.usefixtures("committed")

@@ -13,7 +13,8 @@ from app import clock
 from app.access import Actor
 from app.db import new_id
 from app.errors import Invalid, NotFound, StaleVersion
-from app.models.appointments import Appointment, AppointmentStatus, HealthcareService
+from app.models.appointments import Appointment, AppointmentStatus
+from app.models.catalogue import HealthcareService
 from app.models.households import Household, HouseholdStatus, Membership, Person
 from app.models.identity import Role
 from app.models.messages import InboxMessage, NoticeKind

@@ -6,9 +6,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app import clock
 from app.errors import Invalid, NotFound, WrongState
-from app.models.appointments import (
-    HealthcareService,
-)
+from app.models.catalogue import HealthcareService
 from app.models.consents import Consent
 from app.models.waitlist import WaitlistEntry
 from app.services import eligibility

@@ -19,7 +19,6 @@ from app.api.deps import (
     Note,
     Paging,
     RegionCode,
-    StatementDb,
     View,
     example,
     listing,
@@ -167,11 +166,9 @@ class AppointmentDetail(AppointmentView):
         IdempotencyKeyReused, IdempotencyKeyTaken, Busy,
     ),
 )  # fmt: skip
-async def book_appointment(
-    db: StatementDb, actor: Book, key: IdempotencyKey, body: BookSlot
-) -> AppointmentView:
+async def book_appointment(actor: Book, key: IdempotencyKey, body: BookSlot) -> AppointmentView:
     """For a couple's service either spouse books for both, once both have agreed to the notices."""
-    booked = await bookings.book(db, actor, key=key, slot_id=body.slot_id, wanted=body.places)
+    booked = await bookings.book(actor, key=key, slot_id=body.slot_id, wanted=body.places)
     return AppointmentView.model_validate(booked)
 
 
@@ -225,8 +222,8 @@ async def list_slots(
     responses=problems(Busy),
 )
 async def my_appointments(db: Db, actor: Read, page: Paging) -> dict[str, Any]:
-    after = page.after(uuid.UUID)
-    rows = await reading.mine(db, actor, before=after[0] if after else None, limit=page.limit + 1)
+    after = page.after_one(uuid.UUID)
+    rows = await reading.mine(db, actor, before=after, limit=page.limit + 1)
     return listing(rows, page, lambda row: (row.id,))
 
 

@@ -44,8 +44,8 @@ class CertificateView(View):
 @router.get("/certificates", summary="我的培训证明 My certificates", response_model=Listing[CertificateView])
 async def my_certificates(db: Db, actor: Read, page: Paging) -> dict[str, Any]:
     """Of the trainings that one attended, newest first."""
-    after = page.after(uuid.UUID)
-    rows = await certificates.mine(db, actor, before=after[0] if after else None, limit=page.limit + 1)
+    after = page.after_one(uuid.UUID)
+    rows = await certificates.mine(db, actor, before=after, limit=page.limit + 1)
     return listing(rows, page, lambda row: (row.id,))
 
 

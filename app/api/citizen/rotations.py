@@ -32,8 +32,8 @@ class Declined(View):
 @router.get("/rotation-turns", summary="我的邀请 My invitations", response_model=Listing[turns.Invitation])
 async def my_invitations(db: Db, actor: Read, page: Paging) -> dict[str, Any]:
     """What one is invited to, and what became of it. Booking is the usual one."""
-    after = page.after(uuid.UUID)
-    rows = await turns.own(db, actor, before=after[0] if after else None, limit=page.limit + 1)
+    after = page.after_one(uuid.UUID)
+    rows = await turns.own(db, actor, before=after, limit=page.limit + 1)
     return listing(rows, page, lambda row: (row.id,))
 
 

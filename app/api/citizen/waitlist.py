@@ -131,8 +131,8 @@ async def join_waitlist(db: Db, actor: Book, key: IdempotencyKey, body: entries.
 @router.get("/waitlist", summary="我的候补 My places in line", response_model=Listing[EntryView])
 async def my_waitlist(db: Db, actor: Read, page: Paging) -> dict[str, Any]:
     """Own and joint, newest first."""
-    after = page.after(uuid.UUID)
-    rows = await entries.mine(db, actor, before=after[0] if after else None, limit=page.limit + 1)
+    after = page.after_one(uuid.UUID)
+    rows = await entries.mine(db, actor, before=after, limit=page.limit + 1)
     return listing(rows, page, lambda row: (row["id"],))
 
 

@@ -5,7 +5,7 @@ import uuid
 from fastapi import APIRouter
 
 from app.api.deps import Db, View
-from app.models.appointments import AppliesTo, Cycle, Subject
+from app.models.catalogue import AppliesTo, Cycle, Subject
 from app.services.appointments import catalogue
 
 router = APIRouter(tags=["服务 services"])

@@ -121,9 +121,9 @@ async def record_life_event(
 )
 async def list_life_events(db: Db, actor: Read, id: uuid.UUID, page: Paging) -> dict[str, Any]:
     """Newest first: ids, kinds and dates, to find the one to annul."""
-    before = page.after(datetime.fromisoformat, uuid.UUID)
+    before = page.after_one(uuid.UUID)
     rows = await life_events.listing(db, actor, household_id=id, before=before, limit=page.limit + 1)
-    return listing(rows, page, lambda row: (row.recorded_at.isoformat(), row.id))
+    return listing(rows, page, lambda row: (row.id,))
 
 
 @router.post(

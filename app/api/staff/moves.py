@@ -105,10 +105,8 @@ async def ask_for_move(db: Db, actor: Hand, key: IdempotencyKey, body: moves.Ask
 @router.get("/moves", summary="迁移列表 Moves from and to the region", response_model=Listing[moves.MoveRow])
 async def list_moves(db: Db, actor: Hand, page: Paging, status: MoveStatus | None = None) -> dict[str, Any]:
     """Newest first; the head's name is masked."""
-    before = page.after(uuid.UUID)
-    rows = await moves.listing(
-        db, actor, status=status, before=before[0] if before else None, limit=page.limit + 1
-    )
+    before = page.after_one(uuid.UUID)
+    rows = await moves.listing(db, actor, status=status, before=before, limit=page.limit + 1)
     return listing(rows, page, lambda row: (row.id,))
 
 

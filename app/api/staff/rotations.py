@@ -21,6 +21,7 @@ from app.api.deps import (
     listing,
     staff_may,
 )
+from app.api.sheets import XLSX, sheet
 from app.errors import Invalid, NotFound, StaleVersion, WrongState, problems
 from app.models.rotations import InvitedHow, RotationStatus, RotationWork, TurnReason, TurnStatus
 from app.services import eligibility, regions, rotations
@@ -34,10 +35,6 @@ Answer = Annotated[Actor, staff_may(Permission.ROTATION_ANSWER)]
 Manage = Annotated[Actor, staff_may(Permission.ROTATION_MANAGE)]
 CLINIC = "0198c5a4-7a30-7b1e-9d55-3f0a6c2b1e04"
 MONTHLY = [0, 0, 120, 120, 120, 80, 0, 0, 120, 120, 120, 120]
-
-
-class Spreadsheet(Response):
-    media_type = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
 
 
 class RotationView(View):
@@ -151,8 +148,8 @@ def _detail(stated: rotations.Stated) -> RotationDetail:
 @router.get("/rotations", summary="轮查计划 Rotations", response_model=Listing[RotationView])
 async def rotation_list(db: Db, actor: Count, page: Paging) -> dict[str, Any]:
     """Of the own region, a part of it, or a region around it. Newest first."""
-    after = page.after(uuid.UUID)
-    rows = await rotations.listing(db, actor, before=after[0] if after else None, limit=page.limit + 1)
+    after = page.after_one(uuid.UUID)
+    rows = await rotations.listing(db, actor, before=after, limit=page.limit + 1)
     return listing(rows, page, lambda row: (row.id,))
 
 
@@ -270,8 +267,8 @@ async def rotation_turns(
 @router.get(
     "/rotations/{id}/workbook",
     summary="下载名单 The list as a sheet",
-    response_class=Spreadsheet,
-    responses=problems(NotFound, Invalid, rotations.ListTooLong, regions.RegionOutsideOwn),
+    response_class=Response,
+    responses=problems(NotFound, Invalid, rotations.ListTooLong, regions.RegionOutsideOwn) | XLSX,
 )
 async def rotation_workbook(
     db: Db, actor: Read, id: uuid.UUID, purpose: Purpose, region_code: Annotated[RegionCode | None, Query()] = None,
@@ -279,8 +276,8 @@ async def rotation_workbook(
 ) -> Response:  # fmt: skip
     """With masked names; who took it, and why, is recorded in the file of each."""
     wanted = turns.Wanted(region_code, status, month, by_hand)
-    sheet = await rotations.workbook(db, actor, rotation_id=id, wanted=wanted, purpose=purpose)
-    return Spreadsheet(sheet, headers={"Content-Disposition": 'attachment; filename="rotation.xlsx"'})
+    book = await rotations.workbook(db, actor, rotation_id=id, wanted=wanted, purpose=purpose)
+    return sheet(book, "轮查名单.xlsx")
 
 
 @router.get("/rotation-turns/{id}", summary="某人的轮次 A turn", responses=problems(NotFound))

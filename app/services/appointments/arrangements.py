@@ -9,14 +9,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from app import clock
 from app.access import Actor, Permission, fetch
 from app.errors import Forbidden, NotFound
-from app.models.appointments import (
-    Appointment,
-    AppointmentStatus,
-    HealthcareService,
-    Origin,
-    Slot,
-    SlotEvent,
-)
+from app.models.appointments import Appointment, AppointmentStatus, Origin, Slot, SlotEvent
+from app.models.catalogue import HealthcareService
 from app.models.households import Person
 from app.models.messages import NoticeKind
 from app.services import idempotency

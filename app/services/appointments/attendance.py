@@ -10,12 +10,13 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from app import clock, tokens
 from app.access import Actor, fetch, visible
 from app.errors import Conflict, NotFound, WrongState
-from app.models.appointments import Appointment, AppointmentStatus, HealthcareService
+from app.models.appointments import Appointment, AppointmentStatus
+from app.models.catalogue import HealthcareService
 from app.models.consents import Purpose
 from app.models.households import Person
 from app.models.messages import NoticeKind
 from app.services import audit, consents
-from app.services.appointments import bookings, certificates, families, places
+from app.services.appointments import bookings, certificates, families, locks, places
 from app.services.appointments.bookings import EARLY, S
 from app.services.appointments.slots import day
 
@@ -38,7 +39,7 @@ async def check_in(db: AsyncSession, actor: Actor, *, code: str) -> tuple[Appoin
     appointment = await db.scalar(query.with_for_update(of=Appointment))
     if appointment is None:
         raise NotFound
-    start, end = day(appointment.starts_at.astimezone(clock.SHANGHAI).date())
+    start, end = day(clock.day_of(appointment.starts_at))
     if not min(start, appointment.starts_at - EARLY) <= clock.now() < end:
         raise NotToday
     service = await db.get_one(HealthcareService, appointment.service_id)
@@ -78,15 +79,16 @@ async def picture(db: AsyncSession, actor: Actor, *, id: uuid.UUID) -> bytes:
 
 async def fulfil(db: AsyncSession, actor: Actor, *, id: uuid.UUID) -> Appointment:
     """The examination or training took place; of a training those who came get their certificates."""
-    appointment = await fetch(db, actor, Appointment, id)
+    appointment = await locks.appointment(db, actor, id)
     appointment = await bookings.step(db, actor, appointment=appointment, to=S.FULFILLED)
-    await certificates.issue(db, actor, appointment)
+    await certificates.issue(db, actor, [appointment])
     return appointment
 
 
 async def no_show(db: AsyncSession, actor: Actor, *, id: uuid.UUID) -> Appointment:
     """Nobody came, once the time is over. Coming later the same day still checks in."""
-    appointment = await fetch(db, actor, Appointment, id)
+    # Held, so that nobody is absent at a time to which the appointment has just been moved.
+    appointment = await fetch(db, actor, Appointment, id, lock=True)
     if appointment.ends_at > clock.now():
         raise WrongState(ends_at=appointment.ends_at.isoformat())
     return await bookings.step(db, actor, appointment=appointment, to=S.NO_SHOW)
@@ -97,7 +99,7 @@ async def annul(
 ) -> Appointment:
     """It should never have been entered: its place is free, its certificates are void, whatever state it was in. Who
     would have come is told."""
-    appointment = await fetch(db, actor, Appointment, id, lock=True)
+    appointment = await locks.appointment(db, actor, id)
     before: AppointmentStatus = appointment.status
     appointment = await bookings.step(
         db, actor, appointment=appointment, to=S.ENTERED_IN_ERROR, reason=reason, note=note

@@ -1,6 +1,7 @@
 """Booking, and the steps of an appointment: it moves only along STEPS, each by one UPDATE … WHERE status IN (…)."""
 
 import uuid
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -19,12 +20,12 @@ from app.models.appointments import (
     AppointmentNote,
     AppointmentStatus,
     Clinic,
-    HealthcareService,
     Slot,
 )
+from app.models.catalogue import HealthcareService
 from app.models.messages import NoticeKind
 from app.services import audit, consents, eligibility, idempotency, identity
-from app.services.appointments import grouping, places
+from app.services.appointments import grouping, holding, locks, places
 from app.services.idempotency import Key
 from app.services.messages import tell
 
@@ -113,24 +114,21 @@ REFUSALS: dict[str, type[Problem]] = {
 ATTEMPTS = 3
 
 
-async def book(db: AsyncSession, actor: Actor, *, key: Key, slot_id: uuid.UUID, wanted: int = 1) -> Any:
+async def book(actor: Actor, *, key: Key, slot_id: uuid.UUID, wanted: int = 1) -> Any:
     """A place for oneself, or for oneself and spouse where the service is for couples; of a lecture several, all or
-    none. `db` is in autocommit: who qualified beforehand books in one round trip; for others eligibility is settled
-    here, once."""
+    none. Who qualified beforehand books in one round trip, shared with others; for whoever did not, eligibility is
+    settled here, once."""
     for _ in range(ATTEMPTS):
-        row = await _try(db, actor, key, slot_id, wanted)
+        row = await _try(actor, key, slot_id, wanted)
         match row.outcome:
             case "booked":
                 return row
             case "replay":
-                await idempotency.check(db, actor, key)
-                return await fetch(db, actor, Appointment, key.id)
+                return await _booked_before(actor, key)
             case "not_qualified":
-                # Gives the connection back: a rush of those who hold one and wait for another would not move.
-                await db.commit()
                 await _qualify(actor, slot_id)
             case "consent_required":
-                await _require_consents(db, actor, slot_id)
+                await _require_consents(actor, slot_id)
             case "no_shows":
                 raise TooManyNoShows(again_from=row.again.isoformat())
             case "full" if wanted > 1:
@@ -140,17 +138,23 @@ async def book(db: AsyncSession, actor: Actor, *, key: Key, slot_id: uuid.UUID, 
     raise Unavailable  # what was settled between the attempts was taken back each time
 
 
-async def _try(db: AsyncSession, actor: Actor, key: Key, slot_id: uuid.UUID, wanted: int) -> Any:
+async def _try(actor: Actor, key: Key, slot_id: uuid.UUID, wanted: int) -> Any:
     tap = grouping.Tap(
         id=key.id, account=actor.account_id, fingerprint=key.fingerprint, slot=slot_id, places=wanted,
         code=tokens.random_code(CODE_LENGTH), request=request_id.get(), now=clock.now(),
     )  # fmt: skip
     try:
-        return await grouping.book(db, tap)
+        return await grouping.book(tap)
     except DBAPIError as error:
         if getattr(error.orig, "sqlstate", None) == "NX001":  # the last place went while we were writing
             raise (SlotFull if wanted == 1 else NotEnoughPlaces) from error
         raise
+
+
+async def _booked_before(actor: Actor, key: Key) -> Appointment:
+    async with begin() as db:
+        await idempotency.check(db, actor, key)
+        return await fetch(db, actor, Appointment, key.id)
 
 
 async def _service_of(db: AsyncSession, slot_id: uuid.UUID) -> HealthcareService:
@@ -179,12 +183,13 @@ def require_eligible(explanation: eligibility.Explanation) -> None:
         raise eligibility.NotEligible(criteria=failing)
 
 
-async def _require_consents(db: AsyncSession, actor: Actor, slot_id: uuid.UUID) -> None:
-    person_id = await identity.own_id(db, actor)
-    service = await _service_of(db, slot_id)
-    spouse_id = await eligibility.spouse_of(db, service=service, person_id=person_id)
-    people = [person for person in (person_id, spouse_id) if person is not None]
-    await consents.require(db, people, own=person_id)
+async def _require_consents(actor: Actor, slot_id: uuid.UUID) -> None:
+    async with begin() as db:
+        person_id = await identity.own_id(db, actor)
+        service = await _service_of(db, slot_id)
+        spouse_id = await eligibility.spouse_of(db, service=service, person_id=person_id)
+        people = [person for person in (person_id, spouse_id) if person is not None]
+        await consents.require(db, people, own=person_id)
 
 
 async def step(
@@ -204,6 +209,22 @@ async def step(
         raise WrongState(status_now=appointment.status)
     await record(db, actor, moved, to, reason=reason, note=note)
     return moved
+
+
+async def step_all(
+    db: AsyncSession, actor: Actor, rows: Sequence[Appointment], to: AppointmentStatus, *,
+    reason: str | None = None,
+) -> None:  # fmt: skip
+    """The same step of many, that the caller holds and has found able to make it."""
+    if not rows:
+        return
+    which = Appointment.id.in_([row.id for row in rows]), Appointment.status.in_(STEPS[to])
+    stepped = update(Appointment).where(*which).values(status=to).returning(Appointment)
+    moved = list(await db.scalars(stepped.execution_options(populate_existing=True)))
+    if len(moved) < len(rows):
+        raise WrongState
+    people = [(row.id, (row.person_id, row.spouse_id)) for row in moved]
+    await holding.note(db, actor, to, people, reason=reason)
 
 
 async def record(
@@ -252,7 +273,7 @@ async def call_off(
     db: AsyncSession, actor: Actor, *, id: uuid.UUID, reason: str, note: str | None
 ) -> Appointment:
     """By a worker, at any time until somebody has arrived; those concerned are told."""
-    appointment = await fetch(db, actor, Appointment, id, lock=True)
+    appointment = await locks.appointment(db, actor, id)
     appointment = await step(db, actor, appointment=appointment, to=S.CANCELLED, reason=reason, note=note)
     await places.free(db, actor, appointment.slot_id, appointment.places)
     await tell_of(db, NoticeKind.APPOINTMENT_CANCELLED, appointment)

@@ -14,7 +14,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from app import clock
 from app.access import Actor, visible
 from app.errors import Invalid
-from app.models.appointments import Clinic, HealthcareService, Slot, SlotStatus
+from app.models.appointments import Clinic, Slot, SlotStatus
+from app.models.catalogue import HealthcareService
 from app.models.schedules import Practitioner, Room
 from app.services import audit, idempotency
 from app.services.appointments import slots

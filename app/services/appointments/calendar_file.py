@@ -9,7 +9,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app import clock
 from app.access import Actor
-from app.models.appointments import AppointmentEvent, AppointmentStatus, HealthcareService
+from app.models.appointments import AppointmentEvent, AppointmentStatus
+from app.models.catalogue import HealthcareService
 from app.services.appointments import reading
 
 S = AppointmentStatus

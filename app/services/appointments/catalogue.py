@@ -4,7 +4,7 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.errors import NotFound
-from app.models.appointments import HealthcareService, ServiceItem
+from app.models.catalogue import HealthcareService, ServiceItem
 from app.services.results.catalogue import at
 from app.settings import settings
 

@@ -1,6 +1,7 @@
 """Attendance certificates of trainings: a number that anybody may check, a sheet to print."""
 
 import uuid
+from collections.abc import Sequence
 from datetime import date
 from typing import Any
 
@@ -12,14 +13,16 @@ from app import clock, tokens
 from app.access import Actor, visible
 from app.db import begin, new_id
 from app.errors import NotFound
-from app.models.appointments import Appointment, Clinic, HealthcareService
+from app.models.appointments import Appointment, Clinic
+from app.models.catalogue import HealthcareService
 from app.models.certificates import AttendanceCertificate
 from app.models.households import Person
 from app.models.messages import NoticeKind
 from app.models.partners import Organization
 from app.services import audit, papers
 from app.services.appointments import certificate_sheet
-from app.services.messages import tell
+from app.services.messages import Notice, tell_many
+from app.services.pages import newest_first
 from app.settings import settings
 
 #: 32 to the power of this: nobody guesses one.
@@ -27,26 +30,34 @@ NUMBER_LENGTH = 12
 PUBLIC = Actor.system("certificate_check")
 
 
-async def issue(db: AsyncSession, actor: Actor, appointment: Appointment) -> None:
-    """One for each who attended, once; they are told."""
-    service = await db.get_one(HealthcareService, appointment.service_id)
-    if not service.certificate:
-        return
-    people = [person for person in (appointment.person_id, appointment.spouse_id) if person is not None]
+async def issue(db: AsyncSession, actor: Actor, attended: Sequence[Appointment]) -> None:
+    """Of trainings one for each who attended, once; they are told."""
+    trainings = [
+        (row, service, await db.get_one(Clinic, row.clinic_id))
+        for row in attended
+        if (service := await db.get_one(HealthcareService, row.service_id)).certificate
+    ]
+    people = [(row.id, [row.person_id, row.spouse_id]) for row, *_ in trainings]
     rows = [
         {
-            "id": new_id(), "number": tokens.random_code(NUMBER_LENGTH), "appointment_id": appointment.id,
-            "person_id": person, "issued_at": clock.now(),
+            "id": new_id(), "number": tokens.random_code(NUMBER_LENGTH), "appointment_id": id, "person_id": person,
+            "issued_at": clock.now(),
         }
-        for person in people
+        for id, both in people
+        for person in both
+        if person is not None
     ]  # fmt: skip
-    await db.execute(insert(AttendanceCertificate).values(rows).on_conflict_do_nothing())
-    await audit.record(db, actor, "issue", "attendance_certificate", appointment.id, people=people)
-    clinic = await db.get_one(Clinic, appointment.clinic_id)
-    await tell(
-        db, NoticeKind.CERTIFICATE_READY, people, entity="appointment", entity_id=appointment.id,
-        values={"service": service.zh, "place": clinic.name, "time": appointment.starts_at.isoformat()},
-    )  # fmt: skip
+    if rows:
+        await db.execute(insert(AttendanceCertificate).on_conflict_do_nothing(), rows)
+    await audit.record_each(db, actor, "issue", "attendance_certificate", people)
+    notices = [
+        Notice(
+            [row.person_id, row.spouse_id], row.id,
+            {"service": service.zh, "place": clinic.name, "time": row.starts_at.isoformat()},
+        )
+        for row, service, clinic in trainings
+    ]  # fmt: skip
+    await tell_many(db, NoticeKind.CERTIFICATE_READY, notices, entity="appointment")
 
 
 async def revoke(db: AsyncSession, appointment: Appointment) -> None:
@@ -76,9 +87,8 @@ def _certificates() -> Select[Any]:
 async def mine(db: AsyncSession, actor: Actor, *, before: uuid.UUID | None, limit: int) -> list[Row[Any]]:
     """One's own, newest first."""
     query = _certificates().where(visible(actor, AttendanceCertificate))
-    if before is not None:
-        query = query.where(AttendanceCertificate.id < before)
-    return list(await db.execute(query.order_by(AttendanceCertificate.id.desc()).limit(limit)))
+    query = newest_first(query, AttendanceCertificate.issued_at, AttendanceCertificate.id, before, limit)
+    return list(await db.execute(query))
 
 
 async def sheet(actor: Actor, *, id: uuid.UUID) -> bytes:
@@ -102,7 +112,7 @@ async def _drawn(actor: Actor, id: uuid.UUID) -> bytes:
 
 
 def _day(row: Row[Any]) -> date:
-    attended: date = row.starts_at.astimezone(clock.SHANGHAI).date()
+    attended: date = clock.day_of(row.starts_at)
     return attended
 
 

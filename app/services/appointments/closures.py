@@ -12,18 +12,12 @@ from app import clock
 from app.access import Actor, fetch, visible
 from app.db import begin
 from app.errors import Invalid
-from app.models.appointments import (
-    Appointment,
-    AppointmentStatus,
-    Clinic,
-    Slot,
-    SlotEvent,
-    SlotStatus,
-)
+from app.models.appointments import Appointment, AppointmentStatus, Clinic, Slot, SlotEvent, SlotStatus
 from app.models.closures import Closure, ClosureMove, ClosureReason, ClosureStatus
 from app.services import audit, idempotency, queue
-from app.services.appointments import catalogue, redistribution
+from app.services.appointments import catalogue, locks, redistribution
 from app.services.idempotency import Key
+from app.services.pages import newest_first
 from app.services.plain import Body, Line, Moment, example
 
 JOB = "move_closed_appointments"
@@ -93,11 +87,11 @@ async def close(db: AsyncSession, actor: Actor, *, key: Key, new: NewClosure) ->
         held = select(Clinic.id).where(Clinic.id == clinic.id).with_for_update(key_share=True)
         await db.execute(held)
         window = _within(clinic.id, service_id, new.from_at, new.to_at)
-        affected = await _affected(db, window)
+        still_on = select(Slot.id).where(window, _still_on())
+        affected = await _open_in(db, still_on)
         if affected <= AT_ONCE:
-            # Appointments are locked before slots, here as everywhere.
-            waiting = redistribution.open_in(select(Slot.id).where(window, _still_on()))
-            await db.execute(waiting.order_by(Appointment.id).with_for_update())
+            # People and appointments are locked before slots, here as everywhere.
+            await locks.appointments(db, redistribution.open_in(still_on))
         slots = await _cancel_slots(db, actor, window)
         closure = Closure(
             id=key.id, clinic_id=clinic.id, service_id=service_id, from_at=new.from_at, to_at=new.to_at,
@@ -141,9 +135,9 @@ def _still_on() -> ColumnElement[bool]:
     return and_(Slot.status != SlotStatus.CANCELLED, Slot.ends_at > clock.now())
 
 
-async def _affected(db: AsyncSession, window: ColumnElement[bool]) -> int:
-    waiting = redistribution.open_in(select(Slot.id).where(window, _still_on())).subquery()
-    return await db.scalar(select(func.count()).select_from(waiting)) or 0
+async def _open_in(db: AsyncSession, slots: Any) -> int:
+    query = select(func.count()).select_from(Appointment).where(redistribution.open_in(slots))
+    return await db.scalar(query) or 0
 
 
 async def _cancel_slots(db: AsyncSession, actor: Actor, window: ColumnElement[bool]) -> int:
@@ -175,7 +169,7 @@ def _cancelled_slots(closure: Closure) -> Any:
 
 async def _end(db: AsyncSession, closure: Closure) -> bool:
     """Done, once nobody has a place there any more."""
-    if await db.scalar(redistribution.open_in(_cancelled_slots(closure)).limit(1)) is not None:
+    if await _open_in(db, _cancelled_slots(closure)):
         return False
     closure.status, closure.done_at = ClosureStatus.DONE, clock.now()
     return True
@@ -204,10 +198,8 @@ async def resume(db: AsyncSession) -> int:
 async def report(db: AsyncSession, actor: Actor, *, id: uuid.UUID) -> dict[str, Any]:
     """What became of everyone affected; while it is closing, how many are still to be moved."""
     closure = await fetch(db, actor, Closure, id)
-    remaining = 0
-    if closure.status is ClosureStatus.CLOSING:
-        waiting = redistribution.open_in(_cancelled_slots(closure)).subquery()
-        remaining = await db.scalar(select(func.count()).select_from(waiting)) or 0
+    closing = closure.status is ClosureStatus.CLOSING
+    remaining = await _open_in(db, _cancelled_slots(closure)) if closing else 0
     [counts] = await _counts(db, [id])
     return _shown(closure) | counts | {"remaining": remaining}
 
@@ -216,9 +208,8 @@ async def recent(
     db: AsyncSession, actor: Actor, *, before: uuid.UUID | None, limit: int
 ) -> list[dict[str, Any]]:
     """Newest first."""
-    query = select(Closure).where(visible(actor, Closure)).order_by(Closure.id.desc()).limit(limit)
-    if before is not None:
-        query = query.where(Closure.id < before)
+    query = select(Closure).where(visible(actor, Closure))
+    query = newest_first(query, Closure.created_at, Closure.id, before, limit)
     return [_shown(row) for row in await db.scalars(query)]
 
 

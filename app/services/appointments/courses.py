@@ -13,13 +13,8 @@ from app import clock
 from app.access import Actor, fetch, visible
 from app.db import new_id
 from app.errors import Conflict, Invalid, NotFound, WrongState
-from app.models.appointments import (
-    Appointment,
-    AppointmentStatus,
-    HealthcareService,
-    Origin,
-    Slot,
-)
+from app.models.appointments import Appointment, AppointmentStatus, Origin, Slot
+from app.models.catalogue import HealthcareService
 from app.models.identity import Role
 from app.services import eligibility, idempotency, identity
 from app.services.appointments import bookings, making, places, rescheduling

@@ -14,7 +14,8 @@ from app import clock
 from app.access import Actor, fetch, visible
 from app.crypto import mask_name
 from app.errors import Conflict, Invalid, NotFound, WrongState
-from app.models.appointments import Appointment, AppointmentStatus, Clinic, Cycle, HealthcareService, Slot
+from app.models.appointments import Appointment, AppointmentStatus, Clinic, Slot
+from app.models.catalogue import Cycle, HealthcareService
 from app.models.households import Couple, Person
 from app.models.waitlist import WaitlistEntry, WaitlistStatus
 from app.services import audit, idempotency, identity
@@ -23,6 +24,7 @@ from app.services.appointments.making import Who
 from app.services.appointments.slots import day
 from app.services.eligibility.facts import COUNTED
 from app.services.idempotency import Key
+from app.services.pages import newest_first
 from app.services.plain import Body, Day, Line, example
 
 W = WaitlistStatus
@@ -180,9 +182,7 @@ async def mine(
     db: AsyncSession, actor: Actor, *, before: uuid.UUID | None, limit: int
 ) -> list[dict[str, Any]]:
     """One's own and one's spouse's, newest first."""
-    query = _entries(actor).order_by(WaitlistEntry.id.desc()).limit(limit)
-    if before is not None:
-        query = query.where(WaitlistEntry.id < before)
+    query = newest_first(_entries(actor), WaitlistEntry.created_at, WaitlistEntry.id, before, limit)
     return [_shown(row) for row in await db.execute(query)]
 
 

@@ -14,7 +14,8 @@ from weakref import WeakKeyDictionary
 from sqlalchemy import BigInteger, LargeBinary, Text, Uuid, bindparam, text
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.exc import DBAPIError
-from sqlalchemy.ext.asyncio import AsyncSession
+
+from app.db import statements
 
 LARGEST = 32
 # One under way at a time makes the largest groups. Of one that waits for a lock the others do not wait for long.
@@ -109,16 +110,16 @@ class Line:
 _lines: WeakKeyDictionary[asyncio.AbstractEventLoop, Line] = WeakKeyDictionary()
 
 
-async def book(db: AsyncSession, tap: Tap) -> Any:
-    """The outcome of one. `db` is in autocommit, and idle until it is this one's turn."""
+async def book(tap: Tap) -> Any:
+    """The outcome of one. Who leads asks for all: nobody else takes a connection."""
     line = _lines.setdefault(asyncio.get_running_loop(), Line())
     if line.may_go():
         line.groups += 1
-        await _lead(db, line, tap)
+        await _lead(line, tap)
     elif await _turn(line, line.wait(tap)):
-        await _lead(db, line, tap)
+        await _lead(line, tap)
     if tap.row is None or tap.row.outcome == ALONE:
-        [tap.row] = await _ask(db, [tap])
+        [tap.row] = await _ask([tap])
     return tap.row
 
 
@@ -131,21 +132,20 @@ async def _turn(line: Line, turn: "asyncio.Future[bool]") -> bool:
         raise
 
 
-async def _lead(db: AsyncSession, line: Line, tap: Tap) -> None:
+async def _lead(line: Line, tap: Tap) -> None:
     group: list[Tap] = []
     rows: list[Any] = []
     try:
         group = await line.gather(tap)
-        rows = await _ask(db, group)
+        rows = await _ask(group)
     except DBAPIError:
         if len(group) == 1:
             raise
-        await db.rollback()  # gives the connection back, which may be lost
     finally:
         line.close(group, rows or [None] * len(group))
 
 
-async def _ask(db: AsyncSession, group: list[Tap]) -> list[Any]:
+async def _ask(group: list[Tap]) -> list[Any]:
     values = {
         "ids": [tap.id for tap in group],
         "accounts": [tap.account for tap in group],
@@ -156,4 +156,5 @@ async def _ask(db: AsyncSession, group: list[Tap]) -> list[Any]:
         "requests": [tap.request for tap in group],
         "now": max(tap.now for tap in group),
     }
-    return list(await db.execute(BOOK, values))
+    async with statements.begin() as db:
+        return list(await db.execute(BOOK, values))

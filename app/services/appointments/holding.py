@@ -14,13 +14,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from app import clock, tokens
 from app.access import Actor
 from app.db import new_id
-from app.models.appointments import (
-    Appointment,
-    AppointmentEvent,
-    AppointmentStatus,
-    HealthcareService,
-    Origin,
-)
+from app.models.appointments import Appointment, AppointmentEvent, AppointmentStatus, Origin
+from app.models.catalogue import HealthcareService
 from app.services import audit
 
 CODE_LENGTH = 10

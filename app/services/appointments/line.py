@@ -22,15 +22,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import aliased
 
 from app import clock
-from app.models.appointments import (
-    Appointment,
-    AppointmentStatus,
-    Cycle,
-    HealthcareService,
-    Qualification,
-    Slot,
-    Subject,
-)
+from app.models.appointments import Appointment, AppointmentStatus, Qualification, Slot
+from app.models.catalogue import Cycle, HealthcareService, Subject
 from app.models.households import Couple, Person
 from app.models.waitlist import WaitlistEntry, WaitlistStatus
 from app.services import consents
@@ -100,7 +93,7 @@ def suited(
     slot: Row[Any], service: HealthcareService, *, free: int, after: tuple[int, int], limit: int
 ) -> Any:
     """Who waits for such a place, in line, with the cycle that each qualified for, if that still holds."""
-    on = slot.starts_at.astimezone(clock.SHANGHAI).date()
+    on = clock.day_of(slot.starts_at)
     e = WaitlistEntry
     query = (
         _suiting(select(e, Qualification.cycle), slot, service, on=on, free=free)

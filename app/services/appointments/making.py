@@ -10,15 +10,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app import clock, tokens
 from app.access import Actor
-from app.models.appointments import (
-    Appointment,
-    AppointmentStatus,
-    Cycle,
-    HealthcareService,
-    Origin,
-    Slot,
-    SlotStatus,
-)
+from app.models.appointments import Appointment, AppointmentStatus, Origin, Slot, SlotStatus
+from app.models.catalogue import Cycle, HealthcareService
 from app.services import consents, eligibility
 from app.services.appointments import bookings, places
 

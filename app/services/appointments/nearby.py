@@ -2,17 +2,18 @@
 
 import uuid
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, case, func, or_, select
+from sqlalchemy import ColumnElement, Row, and_, case, func, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app import clock
 from app.access import within
-from app.models.appointments import Appointment, Clinic, HealthcareService, Slot, SlotStatus
+from app.models.appointments import Appointment, Clinic, Slot, SlotStatus
+from app.models.catalogue import HealthcareService
 from app.models.partners import Organization
 from app.services.appointments import holding, line, making
 
@@ -68,33 +69,31 @@ def nearest(row: Appointment, seats: Sequence[Seat], engaged: Engagements) -> Se
 
 
 async def find(
-    db: AsyncSession, clinic: Clinic, service: HealthcareService, first: datetime, needed: int
-) -> list[Seat]:
-    """As many as may be needed, twice over: some do not suit everybody. They stay locked."""
-    now = clock.now()
-    since = max(first, now + holding.BEFORE_START + holding.SHORTEST + timedelta(minutes=1))
+    db: AsyncSession, clinic: Clinic, service: HealthcareService, first: datetime, needed: int, *,
+    but: Collection[uuid.UUID],
+) -> list[Seat]:  # fmt: skip
+    """As many places as are needed, the nearest first, in other slots than these. They stay locked. One that somebody
+    has at this very moment is passed over: who holds the closed slots waits for no other."""
+    since = max(first, clock.now() + holding.BEFORE_START + holding.SHORTEST + timedelta(minutes=1))
     tier = case(
         (Slot.clinic_id == clinic.id, 0), (Clinic.organization_id == clinic.organization_id, 1), else_=2
     )
     order = (tier, Slot.starts_at, Slot.id)
-    running = func.sum(Slot.capacity - Slot.booked).over(order_by=order, rows=(None, -1))
-    free = (
-        select(Slot.id, running.label("before"), func.row_number().over(order_by=order).label("number"))
+    # Also before their release: who waits for that has booked nothing yet.
+    free = and_(Slot.status == SlotStatus.OPEN, Slot.booked < Slot.capacity)
+    before = func.sum(Slot.capacity - Slot.booked).over(order_by=order, rows=(None, -1))
+    near = (
+        select(Slot.id, func.coalesce(before, 0).label("before"))
         .join(Clinic, Clinic.id == Slot.clinic_id)
         .join(Organization, Organization.id == Clinic.organization_id)
         .where(Slot.service_id == service.id, Slot.starts_at >= since, Slot.starts_at < since + HORIZON)
-        # Also before their release: who waits for that has booked nothing yet.
-        .where(Slot.status == SlotStatus.OPEN, Slot.booked < Slot.capacity)
-        .where(_near(clinic), Organization.disabled_at.is_(None))
+        .where(free, Slot.id.not_in(but), _near(clinic), Organization.disabled_at.is_(None))
         .subquery()
     )
-    enough = func.coalesce(free.c.before, 0) < 2 * needed
-    found = await db.execute(select(free.c.id, free.c.number).where(enough))
-    numbers: dict[uuid.UUID, int] = {row.id: row.number for row in found}
-    held = select(*Slot.__table__.columns).where(Slot.id.in_(numbers), Slot.status == SlotStatus.OPEN)
-    slots = (await db.execute(held.order_by(Slot.id).with_for_update())).all()
-    seats = [Seat(slot, slot.capacity - slot.booked) for slot in slots if slot.booked < slot.capacity]
-    return sorted(seats, key=lambda seat: numbers[seat.slot.id])
+    enough = Slot.id.in_(select(near.c.id).where(near.c.before < needed))
+    slots = select(*Slot.__table__.columns).join(Clinic, Clinic.id == Slot.clinic_id).where(enough, free)
+    held = slots.order_by(*order).with_for_update(of=Slot, skip_locked=True)
+    return [Seat(slot, slot.capacity - slot.booked) for slot in await db.execute(held)]
 
 
 def _near(clinic: Clinic) -> ColumnElement[bool]:
@@ -102,8 +101,11 @@ def _near(clinic: Clinic) -> ColumnElement[bool]:
     return or_(Clinic.organization_id == clinic.organization_id, within(Clinic.region_code, county))
 
 
-async def engagements(db: AsyncSession, rows: Sequence[Appointment], first: datetime) -> Engagements:
+async def engagements(db: AsyncSession, rows: Sequence[Appointment]) -> Engagements:
     """Of those whose appointments these were: from then on, and of a course all that stands of it."""
+    if not rows:
+        return Engagements()
+    first = min(row.starts_at for row in rows)
     people = sorted({id for row in rows for id in (row.person_id, row.spouse_id) if id is not None})
     columns = (
         Appointment.person_id, Appointment.spouse_id, Appointment.starts_at, Appointment.ends_at,

@@ -12,11 +12,12 @@ from app import clock
 from app.access import Actor, fetch, visible
 from app.db import begin
 from app.errors import Conflict, WrongState
-from app.models.appointments import Appointment, AppointmentStatus, Clinic, HealthcareService, Origin
+from app.models.appointments import Appointment, AppointmentStatus, Clinic, Origin
+from app.models.catalogue import HealthcareService
 from app.models.identity import Role
 from app.models.messages import NoticeKind
 from app.services import consents, identity
-from app.services.appointments import bookings, places, waitlist
+from app.services.appointments import bookings, locks, places, waitlist
 from app.services.messages import tell
 
 log = logging.getLogger("nuanxin.offers")
@@ -123,7 +124,7 @@ async def _offer_free(db: AsyncSession, slot_id: uuid.UUID) -> int:
 
 
 async def _expire(db: AsyncSession, id: uuid.UUID) -> int:
-    row = await fetch(db, CLERK, Appointment, id, lock=True)
+    row = await locks.appointment(db, CLERK, id)
     if row.status is not S.HELD or not _ran_out(row):  # answered meanwhile
         return 0
     row = await bookings.step(db, CLERK, appointment=row, to=S.EXPIRED)

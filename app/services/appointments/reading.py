@@ -12,13 +12,15 @@ from sqlalchemy.orm import aliased
 from app.access import Actor, visible
 from app.crypto import mask_name
 from app.errors import NotFound
-from app.models.appointments import Appointment, Clinic, HealthcareService
+from app.models.appointments import Appointment, Clinic
+from app.models.catalogue import HealthcareService
 from app.models.consents import Purpose
 from app.models.households import Person
 from app.models.identity import Role
 from app.models.partners import Organization
 from app.services import consents
 from app.services.appointments.slots import day
+from app.services.pages import newest_first
 
 
 def placed() -> Select[Any]:
@@ -41,9 +43,8 @@ def placed() -> Select[Any]:
 
 async def mine(db: AsyncSession, actor: Actor, *, before: uuid.UUID | None, limit: int) -> list[Row[Any]]:
     """One's own and one's spouse's, newest first."""
-    query = placed().where(visible(actor, Appointment)).order_by(Appointment.id.desc()).limit(limit)
-    if before is not None:
-        query = query.where(Appointment.id < before)
+    query = placed().where(visible(actor, Appointment))
+    query = newest_first(query, Appointment.created_at, Appointment.id, before, limit)
     return list(await db.execute(query))
 
 

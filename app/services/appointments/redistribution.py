@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import Row, Select, func, select, text, update
+from sqlalchemy import ColumnElement, Row, and_, func, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -14,20 +14,13 @@ from app import clock
 from app.access import Actor
 from app.db import new_id
 from app.errors import Unavailable
-from app.models.appointments import (
-    Appointment,
-    AppointmentStatus,
-    Clinic,
-    Cycle,
-    HealthcareService,
-    Origin,
-    Slot,
-)
+from app.models.appointments import Appointment, AppointmentStatus, Clinic, Origin, Slot
+from app.models.catalogue import Cycle, HealthcareService
 from app.models.closures import Closure, ClosureMove
 from app.models.messages import NoticeKind
 from app.models.waitlist import WaitlistEntry, WaitlistStatus
 from app.services import audit
-from app.services.appointments import holding, line, nearby, places, waitlist
+from app.services.appointments import holding, line, locks, nearby, places, waitlist
 from app.services.appointments.holding import Hold
 from app.services.messages import Notice, tell_many
 
@@ -35,24 +28,23 @@ CLERK = Actor.system("closures")
 BATCH = 500
 #: Who did not ask for another time has longer to answer.
 LEAST_HOLD = timedelta(hours=72)
-DAY = timedelta(days=1)
+#: So many times the places needed are looked at, where nearer ones suit nobody, before somebody goes without.
+FARTHEST_LOOK = 8
 OPEN = (AppointmentStatus.HELD, AppointmentStatus.BOOKED)
 
 
-def open_in(slots: Any) -> Select[Any]:
+def open_in(slots: Any) -> ColumnElement[bool]:
     """Who still has, or is held, a place in these slots."""
-    return select(Appointment.id).where(Appointment.slot_id.in_(slots), Appointment.status.in_(OPEN))
+    return and_(Appointment.slot_id.in_(slots), Appointment.status.in_(OPEN))
 
 
 async def move(db: AsyncSession, closure: Closure, slots: Any, *, slots_held: bool = False) -> int:
     """The next of those in these cancelled slots, in the order in which they had booked; says how many. Who holds the
     slots waits for nobody: whoever is about to cancel has the appointment, and waits for the slot."""
-    query = select(Appointment).where(Appointment.id.in_(open_in(slots)), Appointment.status.in_(OPEN))
-    query = query.order_by(Appointment.created_at, Appointment.id).limit(BATCH)
-    query = query.with_for_update(skip_locked=slots_held)
-    rows = list(await db.scalars(query.execution_options(populate_existing=True)))
+    rows = await locks.appointments(db, open_in(slots), limit=BATCH, waits=not slots_held)
     if not rows:
         return 0
+    await places.hold(db, {row.slot_id for row in rows})  # before lines, and in the order of all
     back = await _back_in_line(db, rows)
     await _cancel(db, closure, rows)
     made: dict[uuid.UUID, Hold] = {}
@@ -102,13 +94,27 @@ async def _cancel(db: AsyncSession, closure: Closure, rows: Sequence[Appointment
 async def _offer(
     db: AsyncSession, clinic: Clinic, service: HealthcareService, rows: Sequence[Appointment]
 ) -> dict[uuid.UUID, Hold]:
-    """Cancelled appointment → what is held in its place. Near the first of them there may be enough for all, and too
-    early for those of later days: for these it is looked again."""
-    if not rows:
-        return {}
-    first = min(row.starts_at for row in rows)
-    seats = await nearby.find(db, clinic, service, first, sum(row.places for row in rows))
-    engaged = await nearby.engagements(db, rows, first)
+    """Cancelled appointment → what is held in its place. As many places are looked at as are needed, and then on: the
+    first may suit nobody, or be too early for those of later days."""
+    engaged = await nearby.engagements(db, rows)
+    left, made = list(rows), dict[uuid.UUID, Hold]()
+    looked_at, times = set[uuid.UUID](), 1
+    while left and times <= FARTHEST_LOOK:
+        first, needed = min(row.starts_at for row in left), times * sum(row.places for row in left)
+        seats = await nearby.find(db, clinic, service, first, needed, but=looked_at)
+        looked_at |= {seat.slot.id for seat in seats}
+        seated = await _seat(db, service, left, seats, engaged)
+        left = [row for row in left if row.id not in seated]
+        made |= seated
+        times = 1 if seated else 2 * times
+    await waitlist.tell_held(db, NoticeKind.CLOSED_ANOTHER_OFFERED, service, list(made.values()))
+    return made
+
+
+async def _seat(
+    db: AsyncSession, service: HealthcareService, rows: Sequence[Appointment], seats: Sequence[nearby.Seat],
+    engaged: nearby.Engagements,
+) -> dict[uuid.UUID, Hold]:  # fmt: skip
     holds = {}
     for row in rows:
         seat = nearby.nearest(row, seats, engaged)
@@ -121,9 +127,7 @@ async def _offer(
     made = {one.id for one in await holding.hold(db, CLERK, list(holds.values()))}
     holds = {id: one for id, one in holds.items() if one.id in made}
     await _take(db, holds.values())
-    await waitlist.tell_held(db, NoticeKind.CLOSED_ANOTHER_OFFERED, service, list(holds.values()))
-    later = [row for row in rows if row.id not in holds and row.starts_at >= first + DAY]
-    return holds | await _offer(db, clinic, service, later)
+    return holds
 
 
 async def _take(db: AsyncSession, holds: Iterable[Hold]) -> None:
@@ -148,32 +152,23 @@ def _hold(service: HealthcareService, row: Appointment, slot: Row[Any]) -> Hold:
 async def _to_the_front(db: AsyncSession, rows: Sequence[Appointment]) -> dict[uuid.UUID, uuid.UUID]:
     """Who finds no other time is the next to be called, in the order in which they had booked: appointment → entry.
     The date of a course is chosen with its others: there is no line for it."""
-    now, today = clock.now(), clock.today()
-    last = today + nearby.HORIZON
     single = [row for row in rows if row.course_id is None]
+    if not single:
+        return {}
     for clinic_id, service_id in sorted({(row.clinic_id, row.service_id) for row in single}):
         await line.hold(db, clinic_id, service_id)
     # Of events one may have had several there: one entry waits for any of them.
     firsts: dict[tuple[uuid.UUID, uuid.UUID], Appointment] = {}
     for row in single:
         firsts.setdefault((row.subject_id, row.service_id), row)
-    values = [
-        {
-            "id": new_id(), "priority": 0, "clinic_id": row.clinic_id, "service_id": row.service_id,
-            "subject_id": row.subject_id, "person_id": row.person_id, "spouse_id": row.spouse_id,
-            "account_id": row.account_id, "region_code": row.region_code, "from_on": today, "to_on": last,
-            "places": row.places, "status": WaitlistStatus.WAITING, "created_at": now, "changed_at": now,
-        }
-        for row in firsts.values()
-    ]  # fmt: skip
-    if not values:
-        return {}
-    joined = insert(WaitlistEntry).values(values)
+    joined = insert(WaitlistEntry).values([_entry(row) for row in firsts.values()])
     # Written out: with parameters a plan for any values, which PostgreSQL makes after a while, does not find the index.
     live = text("status IN ('waiting', 'offered')")
+    # Who waits there already may go on as long as before.
+    last = func.greatest(WaitlistEntry.to_on, joined.excluded.to_on)
     first = joined.on_conflict_do_update(
         index_elements=["subject_id", "service_id", "clinic_id"], index_where=live,
-        set_={"priority": 0, "from_on": today, "to_on": joined.excluded.to_on, "changed_at": now},
+        set_={name: joined.excluded[name] for name in ("priority", "from_on", "changed_at")} | {"to_on": last},
     )  # fmt: skip
     returned = first.returning(WaitlistEntry.subject_id, WaitlistEntry.service_id, WaitlistEntry.id)
     ids = {(subject, service): id for subject, service, id in (await db.execute(returned))}
@@ -181,6 +176,17 @@ async def _to_the_front(db: AsyncSession, rows: Sequence[Appointment]) -> dict[u
     people = [(entries[row.id], (row.person_id, row.spouse_id)) for row in single]
     await audit.record_each(db, CLERK, "join", "waitlist_entry", people)
     return entries
+
+
+def _entry(row: Appointment) -> dict[str, Any]:
+    copied = (
+        "clinic_id", "service_id", "subject_id", "person_id", "spouse_id", "account_id", "region_code", "places",
+    )  # fmt: skip
+    now, today = clock.now(), clock.today()
+    return {name: getattr(row, name) for name in copied} | {
+        "id": new_id(), "priority": 0, "from_on": today, "to_on": today + nearby.HORIZON,
+        "status": WaitlistStatus.WAITING, "created_at": now, "changed_at": now,
+    }  # fmt: skip
 
 
 async def _write(

@@ -8,15 +8,10 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from app import clock
 from app.access import Actor, fetch
 from app.errors import Conflict, Invalid, NotFound, WrongState
-from app.models.appointments import (
-    Appointment,
-    AppointmentStatus,
-    Cycle,
-    HealthcareService,
-    Slot,
-)
+from app.models.appointments import Appointment, AppointmentStatus, Slot
+from app.models.catalogue import Cycle, HealthcareService
 from app.models.messages import NoticeKind
-from app.services.appointments import bookings, making, offers, places
+from app.services.appointments import bookings, locks, making, offers, places
 
 S = AppointmentStatus
 
@@ -53,9 +48,7 @@ async def reschedule_for(
 async def _movable(db: AsyncSession, actor: Actor, id: uuid.UUID) -> Appointment:
     """Of a course all dates are held, in one order: of two moved at once, the second sees where the first went."""
     row = await fetch(db, actor, Appointment, id)
-    held = Appointment.id == id if row.course_id is None else _same_course(row)
-    await db.execute(select(Appointment.id).where(held).order_by(Appointment.id).with_for_update())
-    await db.refresh(row)
+    await locks.appointments(db, Appointment.id == id if row.course_id is None else _same_course(row))
     if row.status in (S.HELD, S.EXPIRED):
         await offers.require_acceptable(db, actor, row)
     elif row.status is not S.BOOKED:

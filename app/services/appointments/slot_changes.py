@@ -9,7 +9,7 @@ from sqlalchemy import select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app import clock
-from app.access import Actor, fetch
+from app.access import Actor, fetch, fetch_version
 from app.errors import Conflict, Invalid, StaleVersion, WrongState
 from app.models.appointments import Slot, SlotEvent, SlotStatus
 from app.services import audit
@@ -57,9 +57,7 @@ async def change(db: AsyncSession, actor: Actor, *, id: uuid.UUID, new: ChangeSl
     """While people book. Places that are added go to those who wait first. It stands apart from its schedule then:
     publishing that again leaves it as it is."""
     given = new.values()
-    slot = await fetch(db, actor, Slot, id, lock=True)
-    if slot.version != new.version:
-        raise StaleVersion(current_version=slot.version)
+    slot = await fetch_version(db, actor, Slot, id, new.version)
     if slot.status not in USABLE or slot.starts_at <= clock.now():
         raise WrongState(status_now=slot.status)
     if given.get("capacity", slot.capacity) < slot.booked:

@@ -1,7 +1,7 @@
 """Clinics and their slots."""
 
 import uuid
-from datetime import date, datetime, time, timedelta
+from datetime import date, datetime, timedelta
 from typing import Annotated, Any
 
 from pydantic import Field
@@ -211,5 +211,5 @@ def _offers() -> Select[Any]:
 
 def day(on: date) -> tuple[datetime, datetime]:
     """The instants at which a business day begins and ends."""
-    start = datetime.combine(on, time.min, clock.SHANGHAI)
+    start = clock.midnight(on)
     return start, start + timedelta(days=1)

@@ -10,19 +10,12 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from app import clock
 from app.access import Actor
 from app.errors import Unavailable
-from app.models.appointments import (
-    Clinic,
-    Cycle,
-    HealthcareService,
-    Origin,
-    Qualification,
-    Slot,
-    SlotStatus,
-)
+from app.models.appointments import Clinic, Origin, Qualification, Slot, SlotStatus
+from app.models.catalogue import Cycle, HealthcareService
 from app.models.messages import NoticeKind
 from app.models.waitlist import WaitlistEntry, WaitlistStatus
 from app.services import audit, eligibility
-from app.services.appointments import holding, line, places
+from app.services.appointments import holding, line, locks, places
 from app.services.appointments.holding import Hold
 from app.services.messages import Notice, tell_many
 
@@ -157,29 +150,31 @@ async def tell_held(
     await tell_many(db, kind, notices, entity="appointment")
 
 
-async def end(
-    db: AsyncSession, actor: Actor, which: ColumnElement[bool], *, told: bool = True, limit: int = 1000
-) -> int:
-    """Those who wait and no longer may, or need to, are out of the line; says how many."""
-    query = select(WaitlistEntry.id).where(which, WaitlistEntry.status == W.WAITING)
-    held = query.order_by(WaitlistEntry.id).limit(limit).with_for_update(skip_locked=False)
-    ids = list(await db.scalars(held))
+async def end(db: AsyncSession, actor: Actor, which: ColumnElement[bool], *, limit: int = 1000) -> int:
+    """Those who wait and no longer may, or need to, are out of the line and told; says how many."""
+    e = WaitlistEntry
+    query = select(e.id, e.person_id, e.spouse_id).where(which, e.status == W.WAITING)
+    found = (await db.execute(query.order_by(e.id).limit(limit))).all()
+    if not found:
+        return 0
+    await locks.people(db, {id for row in found for id in row[1:]})
+    held = select(e.id).where(e.id.in_([row.id for row in found]), e.status == W.WAITING)
+    ids = list(await db.scalars(held.order_by(e.id).with_for_update()))
     left = (
         update(WaitlistEntry)
-        .where(WaitlistEntry.id.in_(ids), WaitlistEntry.status == W.WAITING)
+        .where(WaitlistEntry.id.in_(ids))
         .values(status=W.WITHDRAWN, changed_at=clock.now())
         .returning(WaitlistEntry)
         .execution_options(populate_existing=True)
     )
-    rows = list(await db.scalars(left)) if ids else []
+    rows = list(await db.scalars(left))
     people = [(row.id, (row.person_id, row.spouse_id)) for row in rows]
     await audit.record_each(db, actor, "end", "waitlist_entry", people)
-    if told:
-        notices = [
-            Notice([row.person_id, row.spouse_id], row.id, await where(db, row.service_id, row.clinic_id))
-            for row in rows
-        ]
-        await tell_many(db, NoticeKind.WAITING_ENDED, notices, entity="waitlist_entry")
+    notices = [
+        Notice([row.person_id, row.spouse_id], row.id, await where(db, row.service_id, row.clinic_id))
+        for row in rows
+    ]
+    await tell_many(db, NoticeKind.WAITING_ENDED, notices, entity="waitlist_entry")
     return len(rows)
 
 
@@ -190,9 +185,8 @@ async def where(db: AsyncSession, service_id: uuid.UUID, clinic_id: uuid.UUID) -
 
 
 async def end_of_person(db: AsyncSession, actor: Actor, person_id: uuid.UUID) -> None:
-    """Own and joint. Nobody is told: who died, or is erased, waits for nothing."""
-    theirs = or_(WaitlistEntry.person_id == person_id, WaitlistEntry.spouse_id == person_id)
-    await end(db, actor, theirs, told=False)
+    """Own and joint."""
+    await end(db, actor, or_(WaitlistEntry.person_id == person_id, WaitlistEntry.spouse_id == person_id))
 
 
 async def end_of_couple(db: AsyncSession, actor: Actor, couple_id: uuid.UUID) -> None:

@@ -10,15 +10,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from app import clock
 from app.access import Actor, fetch
 from app.errors import Conflict, Invalid
-from app.models.appointments import (
-    Appointment,
-    AppointmentStatus,
-    HealthcareService,
-    Origin,
-    Slot,
-    SlotStatus,
-    Subject,
-)
+from app.models.appointments import Appointment, AppointmentStatus, Origin, Slot, SlotStatus
+from app.models.catalogue import HealthcareService, Subject
 from app.models.households import DocumentKind, Household, HouseholdStatus, Membership, Person
 from app.services import documents, eligibility, idempotency
 from app.services.appointments import attendance, bookings, making

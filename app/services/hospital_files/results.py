@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.access import Actor
 from app.errors import Invalid, Problem, place, to_problem
-from app.models.appointments import AppliesTo, ObservationDefinition, ValueType
+from app.models.catalogue import AppliesTo, ObservationDefinition, ValueType
 from app.models.results import Interpretation, ReportStatus, RiskClass
 from app.services import audit
 from app.services.hospital_files import sheets_out

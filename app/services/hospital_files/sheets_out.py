@@ -7,13 +7,15 @@ import xlsxwriter
 
 from app.services.hospital_files.judging import Column
 from app.services.imports.xlsx import OPTIONS
+from app.services.sheets import on_paper
 
 
 def written(
     title: str, columns: Sequence[Column], lines: Sequence[Mapping[str, str]], *, room: int = 0,
-    options: Mapping[str, Sequence[str]] | None = None,
+    options: Mapping[str, Sequence[str]] | None = None, mark: str = "",
 ) -> bytes:  # fmt: skip
-    """An xlsx of these lines, with room for more. `options`: choices too many to stand in the rule itself."""
+    """An xlsx of these lines, with room for more. `options`: choices too many to stand in the rule itself. `mark`: who
+    took it, at the foot of what is printed."""
     out = io.BytesIO()
     settings = {"in_memory": True, "strings_to_formulas": False, "strings_to_urls": False}
     last = 1 + len(lines) + room
@@ -21,6 +23,7 @@ def written(
         page = book.add_worksheet("名单")
         text, bold = book.add_format({"num_format": "@"}), book.add_format({"bold": True})
         page.write_string(0, 0, title)
+        page.set_footer(on_paper(mark))
         others = book.add_worksheet(OPTIONS) if options else None
         for place, column in enumerate(columns):
             page.set_column(place, place, column.width, text)

@@ -122,11 +122,11 @@ async def _settle_couple(db: AsyncSession, actor: Actor, couple: Couple) -> None
         died = exists().where(Person.id.in_([couple.wife_id, couple.husband_id]), Person.died_on.is_not(None))
         if await db.scalar(select(died)):
             raise LaterChanges
-    else:
-        if await appointments.was_used(db, couple.id):
-            raise LaterChanges
+    elif await appointments.was_used(db, couple.id):
+        raise LaterChanges
+    await couples.relate(db, couple)  # which holds the people, before their appointments are
+    if couple.valid_to is not None:
         await appointments.call_off_of_couple(db, actor, couple.id, reason="annulment")
-    await couples.relate(db, couple)
     await eligibility.lapse(db, [couple.wife_id, couple.husband_id])
 
 

@@ -27,12 +27,13 @@ async def die(
     person.region_code = None
     former = membership.relation
     belonging.leave(steps, membership, day)
+    # Also what was booked as a couple: all appointments are locked before the first slot is.
+    await appointments.call_off_of_person(db, actor, person.id, reason="death")
     if couple := await belonging.couple_of(db, person.id):
         await couples.end(db, actor, couple, max(day, couple.valid_from), steps, reason="death")
     held = select(Category).where(Category.person_id == person.id, Category.valid_to.is_(None))
     for category in await db.scalars(held.with_for_update()):
         change(steps, category, "valid_to", max(day, category.valid_from))
-    await appointments.call_off_of_person(db, actor, person.id, reason="death")
     await eligibility.lapse(db, [person.id])
     await _drop_follow_ups(db, actor, person, steps)
     await identity.release(db, actor, person)

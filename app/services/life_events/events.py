@@ -6,7 +6,6 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from app import clock
 from app.errors import Invalid, Unfit
 from app.models.households import DocumentKind, HukouType, Relation, Sex
 from app.models.life_events import LifeEventKind
@@ -127,11 +126,6 @@ Happened = Annotated[
     Birth | Adoption | Joined | Death | Marriage | Divorce | CategoryGained | CategoryEnded | HeadChanged,
     Field(discriminator="kind"),
 ]
-
-
-def require_past(pointer: str, day: date) -> None:
-    if day > clock.today():
-        raise Invalid.at(pointer, "不能晚于今天", "lies in the future")
 
 
 def require_not_before(pointer: str, day: date, earliest: date) -> None:

@@ -12,9 +12,10 @@ from app.errors import Invalid
 from app.models.households import Couple, Household, HouseholdStatus, Person, Relation
 from app.models.moves import MoveSide
 from app.services import documents, identity, moves, regions
+from app.services.duplicates import offices
 from app.services.households import belonging
 from app.services.households.belonging import Steps, change
-from app.services.households.registration import AlreadyInHousehold
+from app.services.households.registration import already_in_household
 from app.services.life_events.events import (
     Adoption,
     Birth,
@@ -84,7 +85,7 @@ async def meet(db: AsyncSession, actor: Actor, event: Happened, newcomer: Newcom
         )
     elif person.name != newcomer.name:
         why = "该证件已用其他姓名登记", "this document is registered under another name"
-        raise Invalid.at(f"{pointer}/name", *why)
+        raise Invalid(errors=await offices.whom_to_ask(db, {person.id: f"{pointer}/name"}, *why))
     if await belonging.home_of(db, person.id) is None:
         person.hukou_region_code, person.hukou_type = newcomer.hukou_region_code, newcomer.hukou_type
         person.resident_since = newcomer.resident_since or person.resident_since
@@ -103,7 +104,7 @@ async def arrive(
     if home_id is not None and (
         isinstance(event, Birth) or (home_id == row.id and isinstance(event, Joined))
     ):
-        raise AlreadyInHousehold
+        raise await already_in_household(db, {person.id: POINTERS[type(event)]})
     if home_id == row.id:
         _, membership = (await belonging.members(db, row))[person.id]
         if membership.relation is Relation.HEAD:
@@ -129,7 +130,7 @@ async def come_in(
     elif home_id != row.id:
         home = (await belonging.lock(db, [home_id]))[home_id]
         if home.status is not HouseholdStatus.ACTIVE:  # moved out: no village can hand anybody over
-            raise AlreadyInHousehold
+            raise await already_in_household(db, {person.id: "/event"})
         plan = moves.Plan(to_region_code=row.region_code, to_household_id=row.id, moved_on=on)
         mover = moves.Mover(person_id=person.id, relation=relation)
         await begin(

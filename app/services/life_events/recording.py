@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
 
-from sqlalchemy import func, select
+from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import aliased
 
@@ -41,8 +41,9 @@ from app.services.life_events.events import (
     Joined,
     Marriage,
     require_not_before,
-    require_past,
 )
+from app.services.pages import newest_first
+from app.services.plain import require_past
 
 
 class CategoryHeld(Conflict):
@@ -155,11 +156,17 @@ async def _happen(
         case CategoryEnded():
             return await _end(db, row, event, steps)
         case HeadChanged():
-            _, membership = _member(people, event.head_id, "/event/head_id")
-            if membership.relation is Relation.HEAD:
-                raise Invalid.at("/event/head_id", "已是户主", "heads the household already")
-            await belonging.settle_head(db, row, event.head_id, None, steps)
-            return event.head_id
+            return await _change_head(db, row, event, people, steps)
+
+
+async def _change_head(
+    db: AsyncSession, row: Household, event: HeadChanged, people: People, steps: Steps
+) -> uuid.UUID:
+    _, membership = _member(people, event.head_id, "/event/head_id")
+    if membership.relation is Relation.HEAD:
+        raise Invalid.at("/event/head_id", "已是户主", "heads the household already")
+    await belonging.settle_head(db, row, event.head_id, None, steps)
+    return event.head_id
 
 
 async def _gain(
@@ -214,8 +221,7 @@ class ListedEvent:
 
 
 async def listing(
-    db: AsyncSession, actor: Actor, *, household_id: uuid.UUID, before: tuple[datetime, uuid.UUID] | None,
-    limit: int,
+    db: AsyncSession, actor: Actor, *, household_id: uuid.UUID, before: uuid.UUID | None, limit: int
 ) -> list[ListedEvent]:  # fmt: skip
     """What was recorded in a household, newest first, and what of it was annulled: ids and dates only."""
     await fetch(db, actor, Household, household_id)
@@ -224,11 +230,8 @@ async def listing(
         select(LifeEvent, annulment.id)
         .outerjoin(annulment, annulment.annuls_id == LifeEvent.id)
         .where(visible(actor, LifeEvent), LifeEvent.household_id == household_id)
-        .order_by(LifeEvent.recorded_at.desc(), LifeEvent.id.desc())
-        .limit(limit)
     )
-    if before is not None:
-        query = query.where(func.row(LifeEvent.recorded_at, LifeEvent.id) < func.row(*before))
+    query = newest_first(query, LifeEvent.recorded_at, LifeEvent.id, before, limit)
     return [listed(event, annulled_by) for event, annulled_by in await db.execute(query)]
 
 

@@ -6,7 +6,6 @@ from datetime import date
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app import clock
 from app.access import Actor
 from app.errors import Invalid
 from app.models.households import Household, HouseholdStatus
@@ -17,6 +16,7 @@ from app.services.households.registration import locked
 from app.services.moves.plans import Mover, inside, require_one_head
 from app.services.moves.proposing import require_members
 from app.services.moves.relocation import found, heir, part
+from app.services.plain import require_past
 
 
 async def move_out(
@@ -26,7 +26,7 @@ async def move_out(
     """The family lives outside of the association's region: it stays a household with its members, who are counted
     nowhere here until they come back. So do those alone who are named, as a household of their own."""
     row = await locked(db, actor, id, version, HouseholdStatus.ACTIVE)
-    _not_in_future("/left_on", left_on)
+    require_past("/left_on", left_on)
     to_name = await _outside(db, to_region_code) if to_region_code else None
     require_one_head(members, founding=True)
     people = await require_members(db, row, members)
@@ -58,7 +58,7 @@ async def come_back(
 ) -> Household:
     """To the village that they left, where they are counted again; from there they may move on."""
     row = await locked(db, actor, id, version, HouseholdStatus.MOVED_OUT)
-    _not_in_future("/returned_on", returned_on)
+    require_past("/returned_on", returned_on)
     await regions.require(db, {"/region_code": row.region_code})
     row.status = HouseholdStatus.ACTIVE
     before, row.address = row.address, address or row.address
@@ -74,8 +74,3 @@ async def _recount(db: AsyncSession, row: Household) -> None:
     for person, _ in people.values():
         person.region_code = belonging.counted_in(row)
     await eligibility.lapse(db, people)
-
-
-def _not_in_future(pointer: str, day: date) -> None:
-    if day > clock.today():
-        raise Invalid.at(pointer, "不能晚于今天", "lies in the future")

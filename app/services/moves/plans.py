@@ -7,13 +7,11 @@ from typing import Annotated, Self
 from pydantic import Field, model_validator
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app import clock
-from app.access import Actor, region_bounds
+from app.access import lies_in
 from app.errors import Conflict, Forbidden, Invalid, Unfit
 from app.models.households import DocumentKind, Relation
-from app.models.identity import Role
 from app.services import regions
-from app.services.plain import Body, Day, Line, RegionCode, Text, example
+from app.services.plain import Body, Day, Line, RegionCode, Text, example, require_past
 from app.settings import settings
 
 
@@ -93,18 +91,9 @@ class AskForMove(Plan):
     relation: Annotated[Relation, Field(description="Alone: to the head there")] = Relation.HEAD
 
 
-def covers(actor: Actor, region_code: str) -> bool:
-    """Whether a place is the actor's to decide about."""
-    if actor.role is Role.SYSTEM:
-        return True
-    first, last = region_bounds(actor.region_code)
-    return first <= region_code <= last
-
-
 def inside(region_code: str) -> bool:
     """Whether a place is the association's."""
-    first, last = region_bounds(settings().region_code)
-    return first <= region_code <= last
+    return lies_in(region_code, settings().region_code)
 
 
 async def check(db: AsyncSession, plan: Plan, movers: Collection[Mover], *, from_code: str) -> None:
@@ -113,8 +102,7 @@ async def check(db: AsyncSession, plan: Plan, movers: Collection[Mover], *, from
     if not inside(plan.to_region_code):
         why = "不在本会辖区内，请办理迁出", "outside the association: record that they moved out"
         raise Invalid.at("/to_region_code", *why)
-    if plan.moved_on > clock.today():
-        raise Invalid.at("/moved_on", "不能晚于今天", "lies in the future")
+    require_past("/moved_on", plan.moved_on)
     if not movers and plan.to_household_id is not None:
         why = "请列出并入该家庭的成员及其与户主的关系", "name the members who join it, with their relations"
         raise Invalid.at("/members", *why)

@@ -7,8 +7,8 @@ from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app import clock
-from app.access import Actor, fetch, visible
-from app.errors import Conflict, Invalid, NotFound, StaleVersion, WrongState
+from app.access import Actor, fetch, fetch_version, visible
+from app.errors import Conflict, Invalid, NotFound, WrongState
 from app.models.households import Household, HouseholdStatus, Person
 from app.models.moves import Move, MoveSide, MoveStatus
 from app.services import documents, idempotency, regions
@@ -23,7 +23,6 @@ from app.services.moves.plans import (
     Plan,
     ProposeMove,
     check,
-    covers,
     require_one_head,
 )
 from app.services.moves.relocation import People, heir, movers_of, relocate, route
@@ -50,7 +49,7 @@ async def propose(db: AsyncSession, actor: Actor, *, key: Key, plan: ProposeMove
 
 async def ask(db: AsyncSession, actor: Actor, *, key: Key, plan: AskForMove) -> Move:
     """By the village where somebody has arrived, for the household of the person with this name and document."""
-    if not covers(actor, plan.to_region_code):
+    if not regions.reaches(actor, plan.to_region_code):
         raise regions.RegionOutsideOwn
     if await idempotency.claim(db, actor, key):
         person_id = await find(db, plan)
@@ -93,7 +92,7 @@ async def begin(
     those that stay is said by the village that they stay in: beginning it, or accepting it."""
     await check(db, plan, movers, from_code=row.region_code)
     people = await require_members(db, row, movers)
-    releases = covers(actor, row.region_code)
+    releases = regions.reaches(actor, row.region_code)
     head_id = heir(people, {one.person_id for one in movers} or people, head_id) if releases else None
     if plan.to_household_id is not None:
         await _require_home(db, actor, plan.to_household_id, plan.to_region_code, row.id)
@@ -108,7 +107,7 @@ async def begin(
     move.address = plan.address
     db.add(move)
     await db.flush()  # another one under way is refused here
-    if releases and covers(actor, there.code):
+    if releases and regions.reaches(actor, there.code):
         await _finish(db, actor, move)
     else:
         await note(db, actor, row, "move_proposed", route(move), happened_on=move.moved_on)
@@ -150,9 +149,7 @@ async def _waiting(
     if joined_id is not None:
         await fetch(db, actor, Household, joined_id)
     await belonging.lock(db, filter(None, (*homes, joined_id)))
-    move = await fetch(db, actor, Move, id, lock=True)
-    if move.version != version:
-        raise StaleVersion(current_version=move.version)
+    move = await fetch_version(db, actor, Move, id, version)
     if move.status is not MoveStatus.PROPOSED:
         raise WrongState(status_now=move.status)
     return move
@@ -160,7 +157,7 @@ async def _waiting(
 
 def _require_side(actor: Actor, move: Move, side: MoveSide) -> None:
     code = move.from_region_code if side is MoveSide.RELEASING else move.to_region_code
-    if not covers(actor, code):
+    if not regions.reaches(actor, code):
         raise OtherSideDecides
 
 
@@ -178,7 +175,7 @@ async def accept(
     _require_side(actor, move, _other(move.begun_by))
     if to_household_id is not None:
         await _join(db, actor, move, to_household_id, members)
-    if covers(actor, move.from_region_code):
+    if regions.reaches(actor, move.from_region_code):
         await _name_head(db, move, head_id or move.head_id)
     elif head_id is not None:
         why = "留下成员的户主由迁出方指定", "the village that they leave says who heads those that stay"

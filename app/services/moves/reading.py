@@ -14,7 +14,8 @@ from app.crypto import mask_name
 from app.models.households import Household, Membership, Person, Relation
 from app.models.moves import Move, MoveSide, MoveStatus
 from app.models.regions import Region
-from app.services.moves.plans import covers
+from app.services import regions
+from app.services.pages import newest_first
 
 #: Digits of a county's code. Written out, as in the partial index: a parameter could be any number.
 SIX: Any = literal_column("6")
@@ -45,12 +46,12 @@ class MoveRow:
     decided_at: datetime | None
 
 
-def _moves() -> Select[Any]:
+def _moves(actor: Actor) -> Select[Any]:
     here = (Membership.household_id == Move.household_id, Membership.valid_to.is_(None))
     head = (
         select(Person.name)
         .join(Membership, Membership.person_id == Person.id)
-        .where(*here, Membership.relation == Relation.HEAD)
+        .where(*here, Membership.relation == Relation.HEAD, unrestricted(actor))
         .limit(1)
         .scalar_subquery()
     )
@@ -60,7 +61,7 @@ def _moves() -> Select[Any]:
 
 def _row(actor: Actor, move: Move, home: Household, head: str | None, size: int) -> MoveRow:
     offered = move.status is MoveStatus.PROPOSED and move.begun_by is MoveSide.RELEASING
-    told = offered or covers(actor, home.region_code)
+    told = offered or regions.reaches(actor, home.region_code)
     return MoveRow(
         id=move.id, household_id=move.household_id, household_number=home.number if told else None,
         head=mask_name(head) if told and head else None, whole=not move.members,
@@ -74,18 +75,17 @@ def _row(actor: Actor, move: Move, home: Household, head: str | None, size: int)
 
 async def view(db: AsyncSession, actor: Actor, move: Move) -> MoveRow:
     """One that the actor has reached already."""
-    return _row(actor, *(await db.execute(_moves().where(Move.id == move.id))).one())
+    return _row(actor, *(await db.execute(_moves(actor).where(Move.id == move.id))).one())
 
 
 async def listing(
     db: AsyncSession, actor: Actor, *, status: MoveStatus | None, before: uuid.UUID | None, limit: int
 ) -> list[MoveRow]:
     """From and to the worker's villages, newest first."""
-    query = _moves().where(visible(actor, Move)).order_by(Move.id.desc()).limit(limit)
+    query = _moves(actor).where(visible(actor, Move))
     if status is not None:
         query = query.where(Move.status == status)
-    if before is not None:
-        query = query.where(Move.id < before)
+    query = newest_first(query, Move.created_at, Move.id, before, limit)
     return [_row(actor, *row) for row in await db.execute(query)]
 
 

@@ -14,7 +14,7 @@ from app.errors import Invalid, WrongState
 from app.models.rosters import RosterMember, TrainingCertificate
 from app.services import audit, idempotency
 from app.services.idempotency import Key
-from app.services.plain import Body, Day, Line, example
+from app.services.plain import Body, Day, Line, example, require_past
 from app.services.rosters.members import masked, record
 
 
@@ -42,8 +42,7 @@ async def certify(
         row = await fetch(db, actor, RosterMember, member_id, lock=True)
         if row.left_on is not None:
             raise WrongState(status_now="left")
-        if new.issued_on > clock.today():
-            raise Invalid.at("/issued_on", "不能晚于今天", "must not lie ahead")
+        require_past("/issued_on", new.issued_on)
         if new.expires_on is not None and new.expires_on <= new.issued_on:
             raise Invalid.at("/expires_on", "须晚于发证日期", "must follow the day of issue")
         db.add(

@@ -2,22 +2,18 @@
 
 import uuid
 from collections import Counter
-from collections.abc import Hashable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TypeVar
 
 from sqlalchemy import BigInteger, cast, func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.access import Actor, Permission, fetch, region_bounds, within
+from app.access import Actor, Permission, fetch, lies_in, within
 from app.models.rotations import Rotation, RotationTurn, TurnStatus
 from app.services import regions
+from app.services.small_numbers import SMALLEST, Key, few
 
-#: Fewer people than this are not shown: neighbours would know who they are.
-SMALLEST = 5
-STATUSES = tuple(status for status in TurnStatus if status is not TurnStatus.DROPPED)
 UNPLACED = 0
-Key = TypeVar("Key", bound=Hashable)
 Counted = tuple[str, int, str, int]
 
 
@@ -105,8 +101,7 @@ def _by_place(counted: list[Counted], codes: list[str], where: str) -> dict[str,
 async def _hidden_beside(db: AsyncSession, rotation: Rotation, where: str) -> bool:
     """Whether this division, or one around it, is hidden among its neighbours. Asked for alone it is hidden as well, or
     the difference would tell."""
-    first, last = region_bounds(rotation.region_code)
-    while first <= where <= last and where != rotation.region_code:
+    while lies_in(where, rotation.region_code) and where != rotation.region_code:
         around = (await regions.get(db, where)).parent_code
         if around is None:
             return False
@@ -119,40 +114,25 @@ async def _hidden_beside(db: AsyncSession, rotation: Rotation, where: str) -> bo
 
 
 def _within(codes: list[str], village: str) -> str | None:
-    for code in codes:
-        first, last = region_bounds(code)
-        if first <= village <= last:
-            return code
-    return None
+    return next((code for code in codes if lies_in(village, code)), None)
 
 
 def _figures(counted: Mapping[Key, Counter[str]], *, detailed: bool) -> dict[Key, Figures]:
     if detailed:
         return {key: _shown(one, dict(one)) for key, one in counted.items()}
-    few = _few({key: one.total() for key, one in counted.items()})
-    attended = {key: one[TurnStatus.ATTENDED.value] for key, one in counted.items() if key not in few}
-    told = _few({key: n for key, n in attended.items() if n}) | {
+    too_few = few({key: one.total() for key, one in counted.items()})
+    attended = {key: one[TurnStatus.ATTENDED.value] for key, one in counted.items() if key not in too_few}
+    told = few({key: n for key, n in attended.items() if n}) | {
         key for key, n in attended.items() if n and 0 < counted[key].total() - n < SMALLEST
     }
     if len(told) == 1 and len(attended) > 1:  # or the difference to the sum would tell
         told.add(min(attended.keys() - told, key=lambda key: (attended[key], str(key))))
     return {
-        key: HIDDEN if key in few
+        key: HIDDEN if key in too_few
         else Figures(one.total(), None, None, None, True) if key in told
         else _shown(one, None)
         for key, one in counted.items()
     }  # fmt: skip
-
-
-def _few(people: Mapping[Key, int]) -> set[Key]:
-    """Where there are too few, and the next smallest until they are two and together not few: no difference tells."""
-    ordered = sorted(people, key=lambda key: (people[key], str(key)))
-    hidden = [key for key in ordered if people[key] < SMALLEST]
-    for key in ordered[len(hidden) :] if hidden else ():
-        if len(hidden) > 1 and sum(people[one] for one in hidden) >= SMALLEST:
-            break
-        hidden.append(key)
-    return set(hidden)
 
 
 def _shown(one: Counter[str], by_status: dict[str, int] | None) -> Figures:

@@ -6,12 +6,14 @@ from typing import Any
 
 from sqlalchemy import CTE, BigInteger, ColumnElement, Integer, case, cast, func, literal, select
 from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import aliased
 
 from app import clock
 from app.access import within
-from app.models.appointments import Appointment, AppointmentStatus, HealthcareService
+from app.models.appointments import Appointment, AppointmentStatus
+from app.models.catalogue import HealthcareService
 from app.models.households import Person
-from app.models.rotations import Rotation, RotationTurn
+from app.models.rotations import OPEN_TURNS, Rotation, RotationStatus, RotationTurn
 from app.services.eligibility import All, Context, Leaf, Not, Rule, population, rule_in_force
 from app.services.eligibility import Any as AnyOf
 from app.services.eligibility import compile as condition
@@ -81,6 +83,17 @@ def _with_first_year(people: CTE, rotation: Rotation, years: list[int]) -> CTE:
 
 def _of_group(rule: Rule, service: HealthcareService, day: date) -> ColumnElement[bool]:
     return condition(rule, replace(Context.of(service), today=day))
+
+
+def comes_by_another(rotation: Rotation) -> ColumnElement[bool]:
+    """Whether somebody of this rotation has a month in the one before it, which still goes on."""
+    turn = aliased(RotationTurn)
+    before = select(Rotation.id).where(
+        Rotation.service_id == rotation.service_id, Rotation.status == RotationStatus.PUBLISHED,
+        Rotation.first_year < rotation.first_year,
+    )  # fmt: skip
+    coming = turn.status.in_(OPEN_TURNS) & turn.month.is_not(None) & turn.rotation_id.in_(before)
+    return select(turn.id).where(turn.person_id == RotationTurn.person_id, coming).exists()
 
 
 def _last_check(rotation: Rotation) -> Any:

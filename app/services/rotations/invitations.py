@@ -12,7 +12,8 @@ from app import clock
 from app.access import Actor
 from app.db import begin
 from app.errors import Invalid, WrongState
-from app.models.appointments import Clinic, HealthcareService
+from app.models.appointments import Clinic
+from app.models.catalogue import HealthcareService
 from app.models.households import Person
 from app.models.identity import ResidentAccount
 from app.models.messages import NoticeKind
@@ -20,6 +21,7 @@ from app.models.rotations import InvitedHow, Rotation, RotationStatus, RotationS
 from app.services import audit, queue
 from app.services.messages import Notice, tell_many
 from app.services.rotations import linking, plans
+from app.services.rotations.group import comes_by_another
 from app.services.rotations.plans import Stated
 from app.services.rotations.steps import AT_LONGEST, PLANNER
 
@@ -65,7 +67,8 @@ def _reachable() -> ColumnElement[bool]:
 
 
 async def send(rotation_id: uuid.UUID) -> int:
-    """The job: batch by batch, each in a transaction of its own. Who booked without being asked is not invited."""
+    """The job: batch by batch, each in a transaction of its own. Who booked without being asked is not invited, nor who
+    may still come by the rotation before this one: its turns end with its last year."""
     async with begin() as db:
         rotation = await db.get_one(Rotation, rotation_id)
         if rotation.status is not RotationStatus.PUBLISHED or rotation.invited_through is None:
@@ -75,11 +78,13 @@ async def send(rotation_id: uuid.UUID) -> int:
     due = (
         select(RotationTurn.id)
         .where(RotationTurn.rotation_id == rotation_id, RotationTurn.status == T.PLANNED)
-        .where(RotationTurn.month <= rotation.invited_through, _reachable())
+        .where(RotationTurn.month <= rotation.invited_through, _reachable(), ~comes_by_another(rotation))
         .order_by(RotationTurn.id)
     )
     total = 0
-    while done := await _batch(rotation, due, {"status": T.INVITED, "invited_at": clock.now()}, once=False):
+    while done := await _batch(
+        rotation, due, {"status": T.INVITED, "invited_at": clock.now()}, reminded=False
+    ):
         total += done
     return total
 
@@ -96,7 +101,7 @@ async def remind(rotation: Rotation) -> int:
         .order_by(RotationTurn.id)
     )
     total = 0
-    while done := await _batch(rotation, due, {"reminders": RotationTurn.reminders + 1}, once=True):
+    while done := await _batch(rotation, due, {"reminders": RotationTurn.reminders + 1}, reminded=True):
         total += done
     return total
 
@@ -112,7 +117,7 @@ async def remind_all() -> None:
         await remind(rotation)
 
 
-async def _batch(rotation: Rotation, due: Select[Any], values: dict[str, Any], *, once: bool) -> int:
+async def _batch(rotation: Rotation, due: Select[Any], values: dict[str, Any], *, reminded: bool) -> int:
     async with begin() as db:
         some = due.limit(BATCH).with_for_update(of=RotationTurn, skip_locked=True)
         changed = (
@@ -125,7 +130,7 @@ async def _batch(rotation: Rotation, due: Select[Any], values: dict[str, Any], *
             .execution_options(synchronize_session=False)
         )
         rows = (await db.execute(changed)).all()
-        await _told(db, rotation, rows, reminded=once)
+        await _told(db, rotation, rows, reminded=reminded)
     return len(rows)
 
 

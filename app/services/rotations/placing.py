@@ -136,7 +136,8 @@ async def _displace(
     db: AsyncSession, rotation: Rotation, lines: list[RotationCapacity], free: list[Room]
 ) -> None:
     """Of a draft everybody is placed anew. Else who was missed, may not come that year, has moved to a village that the
-    clinic does not take, or is more than it takes now."""
+    clinic does not take, or is more than it takes now; and whoever was checked so late in the rotation before this one
+    that it is too soon, also in a month already called."""
     waiting = _waiting(rotation)
     year = func.date_part("year", RotationTurn.month)
     wrong: ColumnElement[bool] = or_(
@@ -147,7 +148,9 @@ async def _displace(
     )
     if rotation.status is RotationStatus.DRAFT:
         wrong = literal(True)
-    away = update(RotationTurn).where(*waiting, wrong).values(clinic_id=None, month=None)
+    of_this = and_(RotationTurn.rotation_id == rotation.id, RotationTurn.status == T.PLANNED)
+    moved = or_(and_(*waiting, wrong), and_(of_this, year < RotationTurn.first_year))
+    away = update(RotationTurn).where(moved).values(clinic_id=None, month=None)
     await db.execute(away.execution_options(synchronize_session=False))
 
 

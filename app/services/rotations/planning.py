@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
 
-from app.access import region_bounds
+from app.access import lies_in
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,8 +36,7 @@ class Room:
     serves: str
 
     def for_village(self, village: str) -> bool:
-        first, last = region_bounds(self.serves)
-        return first <= village <= last
+        return lies_in(village, self.serves)
 
 
 @dataclass(frozen=True, slots=True)

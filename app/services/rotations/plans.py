@@ -10,20 +10,22 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app import clock
-from app.access import Actor, fetch, region_bounds, visible
+from app.access import Actor, fetch, fetch_version, lies_in, visible
 from app.db import new_id
-from app.errors import Conflict, Invalid, StaleVersion, WrongState, place
-from app.models.appointments import Clinic, Cycle, HealthcareService, Subject
+from app.errors import Conflict, Invalid, WrongState, place
+from app.models.appointments import Clinic
+from app.models.catalogue import Cycle, HealthcareService, Subject
+from app.models.regions import COUNTY
 from app.models.rotations import Rotation, RotationCapacity, RotationStatus, RotationWork
 from app.services import audit, eligibility, idempotency, queue, regions
 from app.services.appointments import catalogue
 from app.services.idempotency import Key
+from app.services.pages import newest_first
 from app.services.plain import Body, Line, RegionCode
 from app.services.rotations.group import years_of
 from app.services.rotations.rooms import capacities
 
 JOB = "plan_rotation"
-COUNTY = 3
 LIVE = (RotationStatus.DRAFT, RotationStatus.PUBLISHED)
 UNDER_WAY = (RotationWork.QUEUED, RotationWork.RUNNING)
 Monthly = Annotated[list[Annotated[int, Field(ge=0, le=100_000)]], Field(min_length=12, max_length=12)]
@@ -38,8 +40,14 @@ class NotInRotation(Invalid):
 
 
 class AlreadyInRotation(Conflict):
-    zh, en = "该地区已有此服务的轮查计划", "There is a rotation of this service in this region already"
-    do_zh, do_en = "请调整原计划，或先结束原计划", "Change that one, or end it first"
+    zh, en = (
+        "该地区这些年度已有此服务的轮查计划",
+        "There is a rotation of this service in this region and these years already",
+    )
+    do_zh, do_en = (
+        "请调整或结束原计划，或从其期满后的年度开始",
+        "Change or end that one, or begin with the year after its last",
+    )
 
 
 class StillPlanning(WrongState):
@@ -88,7 +96,7 @@ async def create(db: AsyncSession, actor: Actor, *, key: Key, new: NewRotation) 
         await regions.require_own_region(db, actor, new.region_code)
         await _require_small(db, new.region_code)
         service = await _service(db, new)
-        await _require_only(db, service, new.region_code)
+        await _require_only(db, service, new)
         rotation = Rotation(
             id=key.id, service_id=service.id, status=RotationStatus.DRAFT, work=RotationWork.QUEUED,
             created_by=actor.account_id, created_at=clock.now(), people=0, placed=0,
@@ -124,26 +132,27 @@ async def _service(db: AsyncSession, new: NewRotation) -> HealthcareService:
     return service
 
 
-async def _require_only(db: AsyncSession, service: HealthcareService, region_code: str) -> None:
-    """Nobody is invited by two at once. Those who state one at the same time wait for each other."""
+async def _require_only(db: AsyncSession, service: HealthcareService, new: NewRotation) -> None:
+    """Nobody has a turn in two at once; the next one is planned while the last year of this one goes on. Those who
+    state one at the same time wait for each other."""
     held = select(HealthcareService.id).where(HealthcareService.id == service.id)
     await db.execute(held.with_for_update(key_share=True))
-    live = select(Rotation.region_code).where(Rotation.service_id == service.id, Rotation.status.in_(LIVE))
-    first, last = region_bounds(region_code)
+    live = select(Rotation.region_code).where(
+        Rotation.service_id == service.id, Rotation.status.in_(LIVE),
+        Rotation.first_year < new.first_year + new.years, Rotation.first_year + Rotation.years > new.first_year,
+    )  # fmt: skip
     for other in await db.scalars(live):
-        low, high = region_bounds(other)
-        if first <= other <= last or low <= region_code <= high:
+        if lies_in(other, new.region_code) or lies_in(new.region_code, other):
             raise AlreadyInRotation
 
 
 async def _state(db: AsyncSession, actor: Actor, rotation: Rotation, stated: Sequence[Capacity]) -> None:
     """One line for each clinic that the actor may know of, serving a part of the region."""
     wrong = []
-    first, last = region_bounds(rotation.region_code)
     for number, line in enumerate(stated):
         await fetch(db, actor, Clinic, line.clinic_id)
         serves = line.serves_region_code or rotation.region_code
-        if not first <= serves <= last:
+        if not lies_in(serves, rotation.region_code):
             wrong.append(
                 place(f"/capacities/{number}/serves_region_code", "不在本计划地区内", "outside the region")
             )
@@ -171,15 +180,11 @@ async def _enqueue(db: AsyncSession, id: uuid.UUID) -> None:
     await queue.enqueue(db, JOB, {"rotation_id": str(id)}, once=f"{JOB}:{id}")
 
 
-async def managed(
-    db: AsyncSession, actor: Actor, id: uuid.UUID, version: int | None = None, *, live: bool = True
-) -> Rotation:
+async def managed(db: AsyncSession, actor: Actor, id: uuid.UUID, version: int) -> Rotation:
     """Held for a change, by those whose region it is, not by a village in it."""
-    rotation = await fetch(db, actor, Rotation, id, lock=True)
+    rotation = await fetch_version(db, actor, Rotation, id, version)
     await regions.require_own_region(db, actor, rotation.region_code)
-    if version is not None and rotation.version != version:
-        raise StaleVersion
-    if live and rotation.status is RotationStatus.ENDED:
+    if rotation.status is RotationStatus.ENDED:
         raise RotationEnded
     return rotation
 
@@ -241,9 +246,7 @@ async def read(db: AsyncSession, actor: Actor, *, id: uuid.UUID) -> Stated:
 async def listing(db: AsyncSession, actor: Actor, *, before: uuid.UUID | None, limit: int) -> list[Rotation]:
     """Newest first."""
     query = select(Rotation).where(visible(actor, Rotation))
-    if before is not None:
-        query = query.where(Rotation.id < before)
-    return list(await db.scalars(query.order_by(Rotation.id.desc()).limit(limit)))
+    return list(await db.scalars(newest_first(query, Rotation.created_at, Rotation.id, before, limit)))
 
 
 async def resume(db: AsyncSession) -> None:

@@ -2,7 +2,7 @@
 
 import uuid
 from collections.abc import Sequence
-from datetime import date, datetime, time, timedelta
+from datetime import date, timedelta
 
 from sqlalchemy import ColumnElement, Date, and_, cast, false, func, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -49,7 +49,7 @@ async def _published(db: AsyncSession, rotation: Rotation, clinics: list[uuid.UU
     if not clinics:
         return {}
     month = cast(func.date_trunc("month", func.timezone("Asia/Shanghai", Slot.starts_at)), Date)
-    until = datetime.combine(date(rotation.first_year + rotation.years, 1, 1), time(), clock.SHANGHAI)
+    until = clock.midnight(date(rotation.first_year + rotation.years, 1, 1))
     query = (
         select(Slot.clinic_id, month, func.sum(Slot.capacity))
         .where(Slot.service_id == rotation.service_id, Slot.clinic_id.in_(clinics))

@@ -11,10 +11,10 @@ from sqlalchemy import ColumnElement, false, func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app import clock
-from app.access import Actor, fetch, visible, within
+from app.access import Actor, fetch, fetch_version, visible, within
 from app.crypto import mask_name
-from app.errors import Invalid, StaleVersion, Unfit, WrongState
-from app.models.appointments import HealthcareService
+from app.errors import Invalid, Unfit, WrongState
+from app.models.catalogue import HealthcareService
 from app.models.households import Person
 from app.models.rotations import (
     InvitedHow,
@@ -27,6 +27,7 @@ from app.models.rotations import (
 )
 from app.services import audit, regions
 from app.services.plain import Body, Day
+from app.services.rotations.group import comes_by_another
 
 T, R = TurnStatus, TurnReason
 #: Reasons of one's own; the others are found by the planning.
@@ -138,6 +139,7 @@ def found(rotation: Rotation, wanted: Wanted) -> list[ColumnElement[bool]]:
         where += [
             RotationTurn.status == T.PLANNED,
             false() if called is None else RotationTurn.month <= called,
+            ~comes_by_another(rotation),
         ]
     if wanted.status is not None:
         where.append(RotationTurn.status == wanted.status)
@@ -150,7 +152,7 @@ async def answer(
     db: AsyncSession, actor: Actor, *, id: uuid.UUID, version: int, answered: Answered
 ) -> RotationTurn:
     """Who invited by hand, whom one could not reach, who declined and why, who had the check elsewhere."""
-    turn = await _hold(db, actor, id, version)
+    turn = await fetch_version(db, actor, RotationTurn, id, version)
     rotation = await db.get_one(Rotation, turn.rotation_id)
     if rotation.status is not RotationStatus.PUBLISHED or turn.status not in FROM[answered.answer]:
         raise WrongState(status_now=turn.status)
@@ -172,20 +174,13 @@ async def decline(
     db: AsyncSession, actor: Actor, *, id: uuid.UUID, version: int, reason: TurnReason
 ) -> RotationTurn:
     """By the resident. Who declined may book all the same."""
-    turn = await _hold(db, actor, id, version)
+    turn = await fetch_version(db, actor, RotationTurn, id, version)
     if turn.status not in OPEN:
         raise WrongState(status_now=turn.status)
     if reason not in REASONS:
         raise Invalid.at("/reason", "请选择列出的原因", "one of the reasons listed")
     turn.status, turn.reason, turn.changed_at = T.DECLINED, reason, clock.now()
     return await _stepped(db, actor, turn, RotationStep(reason=reason))
-
-
-async def _hold(db: AsyncSession, actor: Actor, id: uuid.UUID, version: int) -> RotationTurn:
-    turn = await fetch(db, actor, RotationTurn, id, lock=True)
-    if turn.version != version:
-        raise StaleVersion
-    return turn
 
 
 async def _stepped(db: AsyncSession, actor: Actor, turn: RotationTurn, step: RotationStep) -> RotationTurn:

@@ -1,19 +1,16 @@
 """The list of a village as an Excel sheet to go from door to door with: masked names, who took it and when."""
 
 import asyncio
-import io
 import uuid
 
-import xlsxwriter
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app import clock
-from app.access import Actor, fetch
+from app.access import Actor
 from app.errors import Invalid
 from app.models.rotations import TurnStatus
-from app.models.staff import StaffAccount
 from app.services import audit
 from app.services.rotations.turns import Listed, Wanted, listing
+from app.services.sheets import sheet, taken_by
 
 MOST = 5_000
 HEADINGS = {
@@ -44,31 +41,10 @@ async def workbook(
     rows = await listing(db, actor, rotation_id=rotation_id, wanted=wanted, after=None, limit=MOST + 1)
     if len(rows) > MOST:
         raise ListTooLong
-    account = await fetch(db, actor, StaffAccount, actor.account_id)
-    now = clock.now().astimezone(clock.SHANGHAI)
-    mark = f"内部资料，请勿外传 · 下载人：{account.name}（{account.username}） · {now:%Y-%m-%d %H:%M}"
+    mark = await taken_by(db, actor)
     people = [row.person_id for row in rows]
     await audit.record(db, actor, "download", "rotation", rotation_id, people=people, purpose=purpose)
-    return await asyncio.to_thread(_written, rows, mark)
-
-
-def _written(rows: list[Listed], mark: str) -> bytes:
-    out = io.BytesIO()
-    # Text stays text: a name that begins with = is no formula.
-    options = {"in_memory": True, "strings_to_formulas": False, "strings_to_urls": False}
-    with xlsxwriter.Workbook(out, options) as book:
-        sheet = book.add_worksheet("轮查名单")
-        sheet.set_header("&C" + mark.replace("&", "&&"))
-        sheet.write_string(0, 0, mark, book.add_format({"font_color": "#999999"}))
-        bold = book.add_format({"bold": True})
-        for place, (heading, width) in enumerate(HEADINGS.items()):
-            sheet.set_column(place, place, width)
-            sheet.write_string(1, place, heading, bold)
-        for line, row in enumerate(rows, 2):
-            for place, value in enumerate(_cells(row)):
-                sheet.write_string(line, place, value)
-        sheet.freeze_panes(2, 0)
-    return out.getvalue()
+    return await asyncio.to_thread(sheet, mark, HEADINGS, (_cells(row) for row in rows), name="轮查名单")
 
 
 def _cells(row: Listed) -> tuple[str, ...]:

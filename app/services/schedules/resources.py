@@ -7,12 +7,13 @@ from sqlalchemy import exists, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app import clock
-from app.access import Actor, fetch, visible
-from app.errors import Conflict, StaleVersion, WrongState
+from app.access import Actor, fetch, fetch_version, visible
+from app.errors import Conflict, WrongState
 from app.models.appointments import Clinic
 from app.models.schedules import Practitioner, Room, Schedule, ScheduleLine, ScheduleStatus
 from app.services import audit, idempotency
 from app.services.idempotency import Key
+from app.services.pages import oldest_first
 from app.services.plain import Body, Text, example
 
 Resource = TypeVar("Resource", Room, Practitioner)
@@ -65,9 +66,7 @@ async def of_clinic(
     """Oldest first, the retired ones too: past slots took place there."""
     clinic = await fetch(db, actor, Clinic, clinic_id)
     query = select(model).where(model.clinic_id == clinic.id, visible(actor, model))
-    if after is not None:
-        query = query.where(model.id > after)
-    return list(await db.scalars(query.order_by(model.id).limit(limit)))
+    return list(await db.scalars(oldest_first(query, model.created_at, model.id, after, limit)))
 
 
 async def rename(
@@ -101,9 +100,7 @@ async def retire(
 async def _locked(
     db: AsyncSession, actor: Actor, model: type[Resource], id: uuid.UUID, version: int
 ) -> Resource:
-    row = await fetch(db, actor, model, id, lock=True)
-    if row.version != version:
-        raise StaleVersion(current_version=row.version)
+    row = await fetch_version(db, actor, model, id, version)
     if row.retired_at is not None:
         raise WrongState(retired_at=row.retired_at.isoformat())
     return row

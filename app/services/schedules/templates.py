@@ -19,6 +19,7 @@ from app.models.schedules import Practitioner, Room, Schedule, ScheduleLine, Sch
 from app.services import audit, idempotency
 from app.services.appointments import catalogue
 from app.services.idempotency import Key
+from app.services.pages import oldest_first
 from app.services.plain import Body, Day, Line, Moment, example
 from app.services.schedules import resources
 
@@ -237,6 +238,4 @@ async def listing(
         query = query.where(Schedule.clinic_id == clinic_id)
     if status is not None:
         query = query.where(Schedule.status == status)
-    if after is not None:
-        query = query.where(Schedule.id > after)
-    return list(await db.scalars(query.order_by(Schedule.id).limit(limit)))
+    return list(await db.scalars(oldest_first(query, Schedule.created_at, Schedule.id, after, limit)))
