@@ -7,7 +7,7 @@ from typing import Annotated, Any, Self
 from fastapi import Query
 
 from app.api.deps import View
-from app.models.appointments import AppliesTo, RecordForm, ValueType
+from app.models.catalogue import AppliesTo, RecordForm, ValueType
 from app.services.results import attachments
 from app.services.results.catalogue import CatalogueItem
 

@@ -10,11 +10,10 @@ from fastapi.params import Depends
 
 from app.access import Actor, Permission
 from app.api.deps import Db, Listing, Paging, View, listing
+from app.api.sheets import XLSX, sheet
 from app.errors import NotFound, problems
 from app.models.settlements import SettlementStatus
 from app.services import settlements
-
-XLSX = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
 
 
 class SettlementView(View):
@@ -49,22 +48,18 @@ def router(may: Callable[[Permission], Depends]) -> APIRouter:
         "/clinics/{id}/settlements/{month}/workbook",
         summary="下载某月结算 The settlement of a month as a sheet",
         response_class=Response,
-        responses={**problems(NotFound), 200: {"content": {XLSX: {}}}},
+        responses=problems(NotFound) | XLSX,
     )
     async def settlement_workbook(db: Db, actor: read, id: uuid.UUID, month: settlements.Month) -> Response:
         """Counts and money, no names."""
-        return Response(
-            await settlements.workbook(db, actor, clinic_id=id, month=month), media_type=XLSX,
-            headers={"Content-Disposition": f"attachment; filename=settlement-{month}.xlsx"},
-        )  # fmt: skip
+        book = await settlements.workbook(db, actor, clinic_id=id, month=month)
+        return sheet(book, f"settlement-{month}.xlsx")
 
     @router.get("/settlements", summary="结算单列表 Settlements", response_model=Listing[SettlementView])
     async def list_settlements(db: Db, actor: read, page: Paging) -> dict[str, Any]:
         """Those confirmed, newest first, and what was returned."""
-        before = page.after(uuid.UUID)
-        rows = await settlements.listing(
-            db, actor, before=before[0] if before else None, limit=page.limit + 1
-        )
+        before = page.after_one(uuid.UUID)
+        rows = await settlements.listing(db, actor, before=before, limit=page.limit + 1)
         shown = listing(rows, page, lambda row: (row.id,))
         shown["items"] = [{**vars(row), "month": f"{row.month:%Y-%m}"} for row in shown["items"]]
         return shown

@@ -196,13 +196,9 @@ def _credentials() -> dict[str, str]:
 
 
 async def _call(
-    method: str,
-    path: str,
-    *,
-    repeat_lost: bool,
-    params: Mapping[str, str] | None = None,
+    method: str, path: str, *, repeat_lost: bool, params: Mapping[str, str] | None = None,
     body: Mapping[str, Any] | None = None,
-) -> dict[str, Any]:
+) -> dict[str, Any]:  # fmt: skip
     """At most three tries, under a second of waiting."""
 
     def again(error: Exception) -> bool:

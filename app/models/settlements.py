@@ -7,6 +7,7 @@ from enum import StrEnum
 from sqlalchemy import CheckConstraint, ForeignKey, Index, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column
 
+from app.crypto import Sealed
 from app.db import Base
 
 
@@ -55,7 +56,9 @@ class Settlement(Base):
     month: Mapped[date]
     status: Mapped[SettlementStatus]
     amount_fen: Mapped[int]
-    reason: Mapped[str | None]
+    #: Why it was returned: somebody may write about whom.
+    reason_sealed: Mapped[bytes | None]
+    reason = Sealed()
     version: Mapped[int] = mapped_column(server_default="1")
     confirmed_at: Mapped[datetime]
     decided_by: Mapped[uuid.UUID | None] = mapped_column(ForeignKey("staff_account.id"))

@@ -10,16 +10,17 @@ from sqlalchemy import func, select, text, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app import clock
-from app.access import Actor, fetch, own_person, visible
+from app.access import Actor, fetch, fetch_version, own_person, visible
 from app.crypto import mask_name
-from app.db import begin
-from app.errors import Conflict, Invalid, StaleVersion, WrongState
+from app.db import in_batches
+from app.errors import Conflict, Invalid, WrongState
 from app.models.households import Person
 from app.models.messages import NoticeKind
 from app.models.supplies import SupplyEnd, SupplyHandOut, SupplyItem, SupplyPlan, SupplyStatus
 from app.services import audit, idempotency
 from app.services.idempotency import Key
 from app.services.messages import Notice, tell_many
+from app.services.pages import newest_first
 from app.services.plain import Body, Day
 
 REMIND_BEFORE = timedelta(days=7)
@@ -124,9 +125,7 @@ async def end(
 
 
 async def _hold(db: AsyncSession, actor: Actor, plan_id: uuid.UUID, version: int) -> SupplyPlan:
-    row = await fetch(db, actor, SupplyPlan, plan_id, lock=True)
-    if row.version != version:
-        raise StaleVersion
+    row = await fetch_version(db, actor, SupplyPlan, plan_id, version)
     if row.status is not SupplyStatus.ACTIVE:
         raise PlanOver
     return row
@@ -184,9 +183,7 @@ async def list_own(
 ) -> list[SupplyPlan]:
     """The resident's own plans, newest first."""
     query = select(SupplyPlan).where(visible(actor, SupplyPlan), SupplyPlan.person_id == own_person(actor))
-    if after is not None:
-        query = query.where(SupplyPlan.id < after)
-    return list(await db.scalars(query.order_by(SupplyPlan.id.desc()).limit(limit)))
+    return list(await db.scalars(newest_first(query, SupplyPlan.created_at, SupplyPlan.id, after, limit)))
 
 
 async def remind(db: AsyncSession) -> int:
@@ -218,10 +215,4 @@ async def remind(db: AsyncSession) -> int:
 
 async def remind_all() -> int:
     """Every morning."""
-    total = 0
-    while True:
-        async with begin() as db:
-            done = await remind(db)
-        total += done
-        if done < BATCH:
-            return total
+    return await in_batches(remind, BATCH)

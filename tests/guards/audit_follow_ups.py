@@ -7,7 +7,8 @@ from typing import Any
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app import clock
-from app.journey import Caller, couple
+from app.callers import Caller
+from app.journey import couple
 from app.models.identity import Role
 from tests.guards.audit_corrections import colleague
 from tests.guards.playing import Played

@@ -11,7 +11,7 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app import clock, demo
-from app.journey import Caller
+from app.callers import Caller
 from app.models.appointments import Appointment, AppointmentStatus
 from app.models.identity import Role
 from app.services.fhir import shapes

@@ -29,7 +29,8 @@ from app.integrations.wechat import (
     TooManySignIns,
     WechatUnavailable,
 )
-from app.sandbox.wechat import FIELD_RULES, create_wechat
+from app.sandbox.wechat import create_wechat
+from app.sandbox.wechat_forms import FIELD_RULES
 from app.settings import settings
 
 APPID, SECRET = "wx00000000000000aa", "a-secret-of-the-tests-0123456789abcdef"

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from app import clock
-from app.journey import Caller, Refused, Story
+from app.callers import Caller, Refused
+from app.journey import Story
 
 PURPOSE = {"Purpose": "follow_up"}
 #: Whose task, and which: "W" of the wife, "H" of the husband.

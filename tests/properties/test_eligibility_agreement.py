@@ -14,15 +14,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.access import Actor
 from app.db import new_id
-from app.models.appointments import (
-    Appointment,
-    AppointmentStatus,
-    Clinic,
-    Cycle,
-    HealthcareService,
-    Slot,
-    Subject,
-)
+from app.models.appointments import Appointment, AppointmentStatus, Clinic, Slot
+from app.models.catalogue import Cycle, HealthcareService, Subject
 from app.models.households import Couple, Household, HouseholdStatus, Membership, Person, Relation
 from app.models.identity import ResidentAccount
 from app.models.partners import Organization

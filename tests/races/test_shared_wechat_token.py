@@ -6,7 +6,8 @@ from pathlib import Path
 import httpx
 
 from app import journey
-from app.journey import Caller, Spouse
+from app.callers import Caller
+from app.journey import Spouse
 from tests import servers
 
 RESIDENTS, SERVERS = 8, 2

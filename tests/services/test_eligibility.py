@@ -16,16 +16,9 @@ from app import clock
 from app.access import Actor
 from app.db import Base, new_id
 from app.errors import NotFound
-from app.models.appointments import (
-    Appointment,
-    Clinic,
-    Cycle,
-    HealthcareService,
-    Qualification,
-    Slot,
-    Subject,
-)
+from app.models.appointments import Appointment, Clinic, Qualification, Slot
 from app.models.audit import AuditEvent
+from app.models.catalogue import Cycle, HealthcareService, Subject
 from app.models.households import Couple, Household, Membership, Person
 from app.models.identity import ResidentAccount, Role
 from app.models.partners import Organization
@@ -78,7 +71,7 @@ class World:
 
     async def household(self, status: str = "active", region_code: str = TOWN) -> uuid.UUID:
         self.number += 1
-        values = {"number": 9_000_000_000 + self.number, "marks": [], "version": 1, "created_at": clock.now()}
+        values = {"number": 9_000_000_000 + self.number, "version": 1, "created_at": clock.now()}
         return await self.add(Household, region_code=region_code, status=status, **values)
 
     async def person(

@@ -282,6 +282,11 @@ async def test_few_people_are_hidden_and_no_difference_tells_how_many(
     assert alone["total"] == {
         "people": None, "waiting": None, "median_days": None, "p90_days": None, "share_within": None, "hidden": True,
     }  # fmt: skip
+    # Two who are few together: three people would follow from the sum.
+    await counts(session, m5=20, m6=1, m7=2, m8=9)
+    later = span | {"from_month": date(2026, 5, 1)}
+    found = await first_contact.measure(session, village, **later)
+    assert [month["hidden"] for month in found["months"]] == [False, True, True, True]
 
 
 async def test_after_a_birth_the_visit_is_due_six_weeks_later_and_annulled_as_before(

@@ -219,6 +219,7 @@ def test_a_rule_that_contradicts_itself_is_refused(changes: dict[str, Any]) -> N
         },
         {"kind": "outcome", "result": "lost_to_follow_up", "children": [{"born_alive": True}]},
         {"kind": "outcome", "result": "delivered", "ended_on": "2026-05-01", "expected_on": "2026-06-01"},
+        {"kind": "result_told", "told": True, "channel": "phone", "ended": "declined"},
         {"kind": "recheck", "result": "done_elsewhere"},
         {"kind": "early_pregnancy", "result": "ended"},
         {"kind": "early_pregnancy", "result": "pregnant"},
@@ -271,6 +272,8 @@ async def test_what_did_not_come_about_stays_open_with_a_new_due_date(
     ("kind", "outcome"),
     [
         (K.COUNSELLING, {"attended": True, "advice": "not_advised"}),
+        (K.COUNSELLING, {"attended": False, "advice": "none", "ended": "declined"}),
+        (K.RESULT_TOLD, {"told": False, "channel": "phone", "ended": "lost_to_follow_up"}),
         (K.EARLY_PREGNANCY, {"result": "lost_to_follow_up"}),
         (K.OUTCOME, {"result": "delivered", "ended_on": date(2026, 1, 5)}),
         (

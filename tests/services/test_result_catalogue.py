@@ -9,7 +9,7 @@ from app import clock
 from app.access import Actor
 from app.db import new_id
 from app.errors import Invalid, NotFound
-from app.models.appointments import ObservationDefinition, ServiceItem
+from app.models.catalogue import ObservationDefinition, ServiceItem
 from app.models.identity import Role
 from app.services import reference_data, regions
 from app.services.appointments import catalogue as offered

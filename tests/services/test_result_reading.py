@@ -7,8 +7,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from app import tokens
 from app.access import Actor
 from app.errors import Invalid, NotFound
-from app.models.appointments import AppliesTo
 from app.models.audit import AuditEvent
+from app.models.catalogue import AppliesTo
 from app.models.identity import Role
 from app.models.results import (
     RiskClass,
@@ -193,6 +193,31 @@ async def test_a_worker_opens_a_sheet_only_with_a_purpose(session: AsyncSession)
     listed = (await worker.get("/staff/v1/reports?status=final")).json()["items"]
     assert listed[0]["name"] == "李*英"
     assert "risk_class" not in listed[0], "what was found is read with a purpose"
+
+
+async def test_a_worker_reads_somebody_s_health_file_of_all_services(session: AsyncSession) -> None:
+    attended, other = await given.attended(session), await given.attended(session)
+    wife = attended.spouses.wife
+    screened = await given.attended(
+        session, service_code="two_cancer_screening", spouses=attended.spouses, in_days=2
+    )
+    clear = {"wife": [{"code": "hpv", "value": "negative"}], "husband": []}
+    posted = [
+        await post(session, attended, body(attended)),
+        await post(session, screened, body(screened, **clear)),
+    ]
+    await post(session, other, body(other))
+    await session.commit()
+    worker = await clients.staff_client(session, Role.TOWNSHIP_OFFICER)
+    path, headers = f"/staff/v1/persons/{wife.id}/reports", {"Purpose": "follow_up"}
+    assert (await worker.get(path)).status_code == 422
+    first = (await worker.get(path, headers=headers, params={"limit": 1})).json()
+    rest = (await worker.get(path, headers=headers, params={"cursor": first["next"]})).json()
+    listed = [*first["items"], *rest["items"]]
+    assert [one["id"] for one in listed] == [str(one.report_id) for one in reversed(posted)]
+    assert await count(session, AuditEvent, action="read_reports", person_id=wife.id) == 2
+    stranger = await clients.staff_client(session, Role.COUNTY_ADMINISTRATOR, "640105000000")
+    assert (await stranger.get(path, headers=headers)).status_code == 404
 
 
 def token(actor: Actor) -> str:

@@ -33,6 +33,6 @@ class OwnFollowUp(View):
 @router.get("/follow-ups", summary="我的随访 My follow-ups", response_model=Listing[OwnFollowUp])
 async def my_follow_ups(db: Db, actor: Read, page: Paging) -> dict[str, Any]:
     """Newest first."""
-    after = page.after(uuid.UUID)
-    rows = await follow_ups.list_own(db, actor, after=after[0] if after else None, limit=page.limit + 1)
+    after = page.after_one(uuid.UUID)
+    rows = await follow_ups.list_own(db, actor, after=after, limit=page.limit + 1)
     return listing(rows, page, lambda row: (row.id,))

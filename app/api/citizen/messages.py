@@ -82,9 +82,9 @@ async def list_messages(
     db: Db, actor: Own, page: Paging, language: Spoken, unread: Annotated[bool, Query()] = False
 ) -> Listing[MessageView]:
     """Newest first; with `unread=true` only those not read yet."""
-    after = page.after(uuid.UUID)
+    after = page.after_one(uuid.UUID)
     rows = await messages.listed(
-        db, actor, language=language, unread=unread, before=after[0] if after else None, limit=page.limit + 1
+        db, actor, language=language, unread=unread, before=after, limit=page.limit + 1
     )
     return Listing.model_validate(listing(rows, page, lambda row: (row["id"],)))
 

@@ -30,8 +30,8 @@ class OwnReport(View):
 
 @router.get("/reports", summary="我的报告 My reports", response_model=Listing[OwnReport])
 async def my_reports(db: Db, actor: ReadReport, page: Paging) -> dict[str, Any]:
-    after = page.after(uuid.UUID)
-    rows = await reading.list_reports(db, actor, after=after[0] if after else None, limit=page.limit + 1)
+    after = page.after_one(uuid.UUID)
+    rows = await reading.list_reports(db, actor, after=after, limit=page.limit + 1)
     return listing(rows, page, lambda row: (row.id,))
 
 

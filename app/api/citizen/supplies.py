@@ -27,6 +27,6 @@ class OwnSupply(View):
 @router.get("/supply-plans", summary="我的发放计划 My supplies", response_model=Listing[OwnSupply])
 async def my_supplies(db: Db, actor: Read, page: Paging) -> dict[str, Any]:
     """Newest first."""
-    after = page.after(uuid.UUID)
-    rows = await supplies.list_own(db, actor, after=after[0] if after else None, limit=page.limit + 1)
+    after = page.after_one(uuid.UUID)
+    rows = await supplies.list_own(db, actor, after=after, limit=page.limit + 1)
     return listing(rows, page, lambda row: (row.id,))

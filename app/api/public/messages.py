@@ -14,6 +14,7 @@ router = APIRouter(tags=["消息 messages"])
 Signature = Annotated[str, Query(pattern="^[0-9a-f]{40}$")]
 Timestamp = Annotated[str, Query(pattern="^[0-9]{1,12}$")]
 Nonce = Annotated[str, Query(pattern="^[0-9A-Za-z]{1,40}$")]
+MessageSignature = Annotated[str | None, Query(pattern="^[0-9a-f]{40}$")]
 Echo = Annotated[str, Query(pattern="^[0-9A-Za-z_-]{1,100}$")]
 
 
@@ -36,9 +37,12 @@ async def check_wechat_push(signature: Signature, timestamp: Timestamp, nonce: N
     response_class=PlainTextResponse,
 )
 async def take_wechat_push(
-    request: Request, db: Db, signature: Signature, timestamp: Timestamp, nonce: Nonce
-) -> str:
-    """In JSON, unencrypted (明文模式). Events that are not about subscription messages are answered and forgotten."""
+    request: Request, db: Db, signature: Signature, timestamp: Timestamp, nonce: Nonce,
+    msg_signature: MessageSignature = None,
+) -> str:  # fmt: skip
+    """In JSON: plain (明文模式), or sealed where a key is set (安全模式, 兼容模式). Events that are not about
+    subscription messages are answered and forgotten."""
     push.check(signature, timestamp, nonce)
-    await push.hear(db, await request.body())
+    said = push.opened(await request.body(), timestamp, nonce, msg_signature)
+    await push.hear(db, said)
     return "success"

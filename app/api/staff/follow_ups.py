@@ -181,8 +181,8 @@ async def due_follow_ups(
 )
 async def follow_up_workers(db: Db, actor: Read, page: Paging) -> dict[str, Any]:
     """Colleagues of one's region and above it: to whom to hand over, and who has too much."""
-    after = page.after(uuid.UUID)
-    rows = await follow_ups.workers(db, actor, after=after[0] if after else None, limit=page.limit + 1)
+    after = page.after_one(uuid.UUID)
+    rows = await follow_ups.workers(db, actor, after=after, limit=page.limit + 1)
     return listing(rows, page, lambda row: (row["id"],))
 
 

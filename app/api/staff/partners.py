@@ -96,8 +96,8 @@ async def create_organization(
     "/organizations", summary="合作医院列表 List partner hospitals", response_model=Listing[OrganizationView]
 )
 async def list_organizations(db: Db, actor: Manager, page: Paging) -> dict[str, Any]:
-    after = page.after(uuid.UUID)
-    rows = await partners.in_region(db, actor, after=after[0] if after else None, limit=page.limit + 1)
+    after = page.after_one(uuid.UUID)
+    rows = await partners.in_region(db, actor, after=after, limit=page.limit + 1)
     return listing(rows, page, lambda row: (row.id,))
 
 

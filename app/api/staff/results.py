@@ -28,10 +28,8 @@ async def region_reports(
     db: Db, actor: Read, page: Paging, status: ReportStatus | None = None
 ) -> dict[str, Any]:
     """Newest first, names masked. What was found is on the sheet, for a stated purpose."""
-    after = page.after(uuid.UUID)
-    rows = await reading.list_reports(
-        db, actor, after=after[0] if after else None, limit=page.limit + 1, status=status
-    )
+    after = page.after_one(uuid.UUID)
+    rows = await reading.list_reports(db, actor, after=after, limit=page.limit + 1, status=status)
     return listing(rows, page, lambda row: (row.id,))
 
 
@@ -62,6 +60,21 @@ async def region_attachment(db: Db, actor: Read, id: uuid.UUID, purpose: Purpose
     """Recorded, with the purpose, in the file of each person examined."""
     data = await attachments.download(db, actor, report_id=id, purpose=purpose)
     return Response(data, media_type=attachments.MEDIA_TYPE, headers=PDF_HEADERS)
+
+
+@router.get(
+    "/persons/{id}/reports",
+    summary="健康档案 Somebody's reports",
+    response_model=Listing[reading.ListedReport],
+    responses=problems(NotFound),
+)
+async def health_file(db: Db, actor: Read, id: uuid.UUID, page: Paging, purpose: Purpose) -> dict[str, Any]:
+    """Of all services, newest first, alone and with the spouse. Recorded, with the purpose, in the person's file."""
+    after = page.after_one(uuid.UUID)
+    rows = await reading.health_file(
+        db, actor, person_id=id, purpose=purpose, after=after, limit=page.limit + 1
+    )
+    return listing(rows, page, lambda row: (row.id,))
 
 
 @router.get(

@@ -30,7 +30,8 @@ from sqlalchemy.sql.expression import FromClause
 
 from app import clock
 from app.access import within
-from app.models.appointments import Appointment, AppointmentStatus, Cycle, HealthcareService, Subject
+from app.models.appointments import Appointment, AppointmentStatus
+from app.models.catalogue import Cycle, HealthcareService, Subject
 from app.models.households import Couple, Household, HouseholdStatus, Membership, Person, Relation, Sex
 
 # Aliased, so that the subqueries of `access.visible` over the same tables keep a FROM of their own.

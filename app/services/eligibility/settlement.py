@@ -13,7 +13,8 @@ from app import clock
 from app.access import Actor
 from app.db import new_id
 from app.errors import Conflict
-from app.models.appointments import Cycle, HealthcareService, Qualification, Subject
+from app.models.appointments import Qualification
+from app.models.catalogue import Cycle, HealthcareService, Subject
 from app.models.households import Couple, Person
 from app.models.rules import RuleKind, RuleVersion
 from app.services import audit, rules

@@ -11,7 +11,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.access import Actor, visible
 from app.errors import Invalid, Place, place
-from app.models.appointments import Appointment, HealthcareService
+from app.models.appointments import Appointment
+from app.models.catalogue import HealthcareService
 from app.models.results import Interpretation, ReportStatus
 from app.services.fhir import shapes
 from app.services.plain import Body, Moment, Text

@@ -12,17 +12,18 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from app.access import Actor, fetch, visible
 from app.crypto import mask_name
 from app.errors import NotFound
-from app.models.appointments import Appointment, HealthcareService, Slot
+from app.models.appointments import Appointment, Slot
+from app.models.catalogue import HealthcareService
 from app.models.consents import Purpose
 from app.models.follow_ups import FollowUp, FollowUpKind
 from app.models.households import Person
 from app.models.results import DiagnosticReport, Observation
-from app.services import audit, consents, follow_ups, identity
+from app.services import audit, consents, follow_ups
 from app.services.appointments import reading
 from app.services.appointments import slots as plain_slots
 from app.services.fhir import shapes
 from app.services.fhir.shapes import Resource
-from app.services.results.posted import people_of
+from app.services.results.posted import people_of, roles_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,9 +164,7 @@ async def _values(
     db: AsyncSession, actor: Actor, report: DiagnosticReport, rows: Sequence[Observation]
 ) -> list[Resource]:
     appointment = await db.get_one(Appointment, report.appointment_id)
-    roles = {person: role for role, person in (await people_of(db, appointment)).items()}
-    # A value stays with the id under which it was measured.
-    roles |= {old: roles[person] for old, person in (await identity.former_ids(db, roles)).items()}
+    roles = await roles_of(db, await people_of(db, appointment))
     people = [report.person_id, report.spouse_id]
     await audit.record(
         db, actor, "read", "diagnostic_report", report.id, people=people, purpose="appointment"

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from datetime import date, datetime
 from typing import Any
 
-from app.models.appointments import AppliesTo, Slot, SlotStatus
 from app.models.appointments import AppointmentStatus as S
+from app.models.appointments import Slot, SlotStatus
+from app.models.catalogue import AppliesTo
 from app.models.follow_ups import FollowUpStatus, ReferralStep
 from app.models.results import DiagnosticReport, Interpretation, Observation, ReportStatus
 

@@ -4,19 +4,19 @@ import uuid
 from collections.abc import Collection, Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, RowMapping, and_, func, insert, or_, select, text, update
+from sqlalchemy import ColumnElement, RowMapping, and_, func, insert, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app import clock
-from app.access import GRANTS, Actor, Permission, visible, within
-from app.db import begin
+from app.access import GRANTS, Actor, Permission, fetch_version, visible, within
+from app.db import in_batches
 from app.errors import Invalid, WrongState
 from app.models.follow_ups import FollowUp, FollowUpAction, FollowUpEvent
 from app.models.identity import STAFF_ROLES, Role
 from app.models.regions import Region
 from app.models.staff import StaffAccount
 from app.services import audit
-from app.services.follow_ups.events import LIVE, NotLive, hold, live, record, refuse_foetal_sex, write
+from app.services.follow_ups.events import LIVE, NotLive, live, record, refuse_foetal_sex, write
 
 WORKERS = tuple(role for role in STAFF_ROLES if Permission.FOLLOW_UP_COMPLETE in GRANTS[role])
 BATCH = 500
@@ -74,7 +74,7 @@ async def hand_over(
 
 
 async def _movable(db: AsyncSession, actor: Actor, follow_up_id: uuid.UUID, version: int) -> FollowUp:
-    row = await hold(db, actor, follow_up_id, version)
+    row = await fetch_version(db, actor, FollowUp, follow_up_id, version)
     if row.status not in LIVE:
         raise NotLive
     if row.assignee_id not in (None, actor.account_id) and actor.role is Role.VILLAGE_WORKER:
@@ -116,14 +116,7 @@ async def renew(db: AsyncSession, actor: Actor, *, people: Collection[uuid.UUID]
 
 async def renew_all() -> int:
     """Every hour: accounts are opened and closed, villages are merged, people are moved in many ways."""
-    total = 0
-    while True:
-        async with begin() as db:
-            await db.execute(text("SET LOCAL statement_timeout = '5min'"))
-            done = await renew(db, Actor.system("assignment"))
-        total += done
-        if done < BATCH:
-            return total
+    return await in_batches(lambda db: renew(db, Actor.system("assignment")), BATCH)
 
 
 async def workers(

@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from app import clock
 from app.access import Actor
 from app.db import new_id
-from app.models.appointments import AppliesTo
+from app.models.catalogue import AppliesTo
 from app.models.follow_ups import FollowUp, FollowUpAction, FollowUpKind, FollowUpStatus, ReferralStep
 from app.models.households import Person
 from app.models.results import DiagnosticReport

@@ -2,12 +2,12 @@
 
 from typing import Any
 
-from sqlalchemy import Integer, insert, select, text, update
+from sqlalchemy import Integer, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app import clock
 from app.access import Actor
-from app.db import begin
+from app.db import in_batches
 from app.models.follow_ups import FollowUp, FollowUpAction, FollowUpEvent
 from app.models.messages import NoticeKind
 from app.services import audit
@@ -42,11 +42,4 @@ async def escalate(db: AsyncSession, actor: Actor) -> int:
 
 async def escalate_all() -> int:
     """Every morning."""
-    total = 0
-    while True:
-        async with begin() as db:
-            await db.execute(text("SET LOCAL statement_timeout = '5min'"))
-            done = await escalate(db, Actor.system("escalation"))
-        total += done
-        if done < BATCH:
-            return total
+    return await in_batches(lambda db: escalate(db, Actor.system("escalation")), BATCH)

@@ -7,9 +7,9 @@ from sqlalchemy import ColumnElement, bindparam
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app import clock
-from app.access import Actor, fetch
+from app.access import Actor
 from app.db import new_id
-from app.errors import StaleVersion, WrongState
+from app.errors import WrongState
 from app.models.follow_ups import FollowUp, FollowUpAction, FollowUpEvent, FollowUpNote, FollowUpStatus
 from app.services import audit
 from app.services.results.foetal_sex import FoetalSexRefused, states_foetal_sex
@@ -28,14 +28,6 @@ def having(*statuses: FollowUpStatus) -> ColumnElement[bool]:
 
 def live() -> ColumnElement[bool]:
     return having(*LIVE)
-
-
-async def hold(db: AsyncSession, actor: Actor, follow_up_id: UUID, version: int) -> FollowUp:
-    """The row as it was read, locked."""
-    row = await fetch(db, actor, FollowUp, follow_up_id, lock=True)
-    if row.version != version:
-        raise StaleVersion
-    return row
 
 
 def event_of(

@@ -2,7 +2,6 @@
 month in which it was issued. Made anew every hour from the steps of follow-ups; read as a few counts."""
 
 from collections import Counter
-from collections.abc import Mapping
 from datetime import date
 from typing import Any
 
@@ -27,11 +26,10 @@ from app import clock
 from app.access import Actor, within
 from app.models.follow_ups import FirstContact, FollowUp, FollowUpEvent
 from app.services import regions
+from app.services.small_numbers import SMALLEST, few
 
 MONTHS = 36
 NOT_YET = -1
-#: Fewer people than this are not shown: neighbours would know who they are.
-SMALLEST = 5
 ONLY_ONE = 7_301_664_019  # advisory lock
 
 
@@ -85,7 +83,7 @@ async def measure(
     db: AsyncSession, actor: Actor, *, region_code: str, from_month: date, to_month: date
 ) -> dict[str, Any]:
     """By month and over all months, for a region and everything below it. Where fewer than five people stand behind a
-    month it is hidden, and with it the next smallest, so that no difference tells."""
+    month it is hidden, and others with it as far as the difference to the sum would tell."""
     await regions.require_own_region(db, actor, region_code)
     place: ColumnElement[bool] = within(FirstContact.region_code, region_code)
     query = (
@@ -104,7 +102,7 @@ async def measure(
         counted["people"] += int(people)
         as_of = max(as_of or at, at)
     total = sum(months.values(), Counter[str]())
-    hidden = _hidden({month: counted["people"] for month, counted in months.items()})
+    hidden = few({month: counted["people"] for month, counted in months.items()})
     return {
         "region_code": region_code, "as_of": as_of, "total": _figures(total, total["people"] < SMALLEST),
         "months": [
@@ -112,12 +110,6 @@ async def measure(
             for month, counted in sorted(months.items())
         ],
     }  # fmt: skip
-
-
-def _hidden(people: Mapping[date, int]) -> set[date]:
-    ordered = sorted(people, key=lambda month: (people[month], month))
-    small = [month for month in ordered if people[month] < SMALLEST]
-    return set(ordered[:2]) if len(small) == 1 else set(small)
 
 
 def _figures(counted: Counter[str], hidden: bool) -> dict[str, Any]:

@@ -11,18 +11,38 @@ from app.models.follow_ups import FollowUpKind
 from app.services.plain import Body, Day
 
 
-class ResultTold(Body):
+class Talk(Body):
+    """What does not come about is tried again, unless `ended` says that it never will."""
+
+    ended: Literal["declined", "lost_to_follow_up"] | None = None
+
+    @property
+    def took_place(self) -> bool:
+        raise NotImplementedError
+
+    @model_validator(mode="after")
+    def _one_or_the_other(self) -> Self:
+        if self.took_place and self.ended is not None:
+            raise Unfit("已完成的不填终止原因", "what took place was neither declined nor lost")
+        return self
+
+    @property
+    def concludes(self) -> bool:
+        return self.took_place or self.ended is not None
+
+    @property
+    def reached(self) -> bool:
+        return self.took_place or self.ended == "declined"
+
+
+class ResultTold(Talk):
     kind: Literal[FollowUpKind.RESULT_TOLD]
     told: bool
     told_on: Day | None = None
     channel: Literal["in_person", "phone", "wechat", "home_visit"]
 
     @property
-    def concludes(self) -> bool:
-        return self.told
-
-    @property
-    def reached(self) -> bool:
+    def took_place(self) -> bool:
         return self.told
 
     @property
@@ -30,18 +50,14 @@ class ResultTold(Body):
         return self.told_on
 
 
-class Counselling(Body):
+class Counselling(Talk):
     kind: Literal[FollowUpKind.COUNSELLING]
     attended: bool
     held_on: Day | None = None
     advice: Literal["none", "improve_habits", "treat_first", "monitor", "prenatal_diagnosis", "not_advised"]
 
     @property
-    def concludes(self) -> bool:
-        return self.attended
-
-    @property
-    def reached(self) -> bool:
+    def took_place(self) -> bool:
         return self.attended
 
     @property

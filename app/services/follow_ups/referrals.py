@@ -11,7 +11,7 @@ from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app import clock
-from app.access import Actor, visible
+from app.access import Actor, fetch_version, visible
 from app.errors import Invalid, Unfit, WrongState
 from app.models.consents import Purpose
 from app.models.follow_ups import FollowUp, FollowUpAction, FollowUpKind, FollowUpStatus, ReferralStep
@@ -20,7 +20,7 @@ from app.models.identity import Role
 from app.models.partners import Organization
 from app.models.results import DiagnosticReport
 from app.services import audit, consents
-from app.services.follow_ups.events import LIVE, NotLive, hold, live, record, refuse_foetal_sex, write
+from app.services.follow_ups.events import LIVE, NotLive, live, record, refuse_foetal_sex, write
 from app.services.follow_ups.rules import ENDS, WAY, FollowUpRule, issued_on, rules_of
 from app.services.follow_ups.work import WITHOUT_RULE, report_of
 from app.services.plain import Body, Day, Line, Note
@@ -76,7 +76,7 @@ async def take_step(
 ) -> FollowUp:
     """The next step of a referral, with the limit for the one after it. A hospital says that she was seen and what
     was diagnosed; everything else is the association's."""
-    row = await hold(db, actor, follow_up_id, version)
+    row = await fetch_version(db, actor, FollowUp, follow_up_id, version)
     if row.kind is not FollowUpKind.REFERRAL:
         raise NotAReferral
     if row.status not in LIVE:

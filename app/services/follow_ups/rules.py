@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app import clock
 from app.errors import Unfit
-from app.models.appointments import AppliesTo, HealthcareService
+from app.models.catalogue import AppliesTo, HealthcareService
 from app.models.follow_ups import FollowUpKind, ReferralStep
 from app.models.results import DiagnosticReport, RiskClass
 from app.models.rules import RuleKind
@@ -92,7 +92,7 @@ class FollowUpRules(Body):
 
 
 def issued_on(report: DiagnosticReport) -> date:
-    return report.issued_at.astimezone(clock.SHANGHAI).date()
+    return clock.day_of(report.issued_at)
 
 
 async def rules_of(db: AsyncSession, report: DiagnosticReport) -> FollowUpRules:

@@ -7,12 +7,12 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app import clock
-from app.access import Actor
+from app.access import Actor, fetch_version
 from app.errors import Invalid, WrongState
 from app.models.follow_ups import FollowUp, FollowUpAction, FollowUpKind, FollowUpStatus
 from app.models.results import DiagnosticReport
 from app.services.follow_ups.derivation import move_outcome
-from app.services.follow_ups.events import LIVE, NotLive, hold, record
+from app.services.follow_ups.events import LIVE, NotLive, record
 from app.services.follow_ups.outcomes import EarlyPregnancy, Outcome, PregnancyOutcome
 from app.services.follow_ups.rules import FollowUpRule, FollowUpRules, issued_on, rules_of
 
@@ -34,7 +34,7 @@ class NotDoubted(WrongState):
 
 async def start(db: AsyncSession, actor: Actor, *, follow_up_id: uuid.UUID, version: int) -> FollowUp:
     """Somebody takes it on; from now on only people decide about it. What nobody did is from now on theirs."""
-    row = await hold(db, actor, follow_up_id, version)
+    row = await fetch_version(db, actor, FollowUp, follow_up_id, version)
     if row.status is not FollowUpStatus.OPEN:
         raise AlreadyStarted if row.status is FollowUpStatus.IN_PROGRESS else NotLive
     row.status, row.assignee_id = FollowUpStatus.IN_PROGRESS, row.assignee_id or actor.account_id
@@ -48,7 +48,7 @@ async def complete(
     """The verdict of the worker who did it; it stands whatever the hospital sends later. What does not conclude
     the follow-up (nobody was reached, not pregnant yet) keeps it in progress, with a new due date. A referral goes
     on in steps."""
-    row = await hold(db, actor, follow_up_id, version)
+    row = await fetch_version(db, actor, FollowUp, follow_up_id, version)
     if row.status not in LIVE:
         raise NotLive
     if outcome.kind is not row.kind:
@@ -75,7 +75,7 @@ async def decide_doubt(
     db: AsyncSession, actor: Actor, *, follow_up_id: uuid.UUID, version: int, keep: bool
 ) -> FollowUp:
     """What somebody has begun and an amended report no longer calls for: a person says whether it goes on."""
-    row = await hold(db, actor, follow_up_id, version)
+    row = await fetch_version(db, actor, FollowUp, follow_up_id, version)
     if row.status is not FollowUpStatus.IN_PROGRESS or row.doubted_at is None:
         raise NotDoubted
     row.doubted_at = None

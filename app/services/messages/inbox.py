@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from app import clock
 from app.access import Actor, fetch, visible
 from app.db import new_id
-from app.models.appointments import HealthcareService
+from app.models.catalogue import HealthcareService
 from app.models.funds import Fund
 from app.models.households import Person
 from app.models.identity import ResidentAccount

@@ -1,4 +1,4 @@
-"""What WeChat itself tells of what residents agreed to: its message push, in plain JSON.
+"""What WeChat itself tells of what residents agreed to: its message push, as JSON.
 Source: developers.weixin.qq.com, 消息推送, subscribe_msg_popup_event, subscribe_msg_change_event."""
 
 import hashlib
@@ -15,6 +15,7 @@ from app import clock
 from app.access import Actor
 from app.crypto import same
 from app.errors import Forbidden, NotFound
+from app.integrations import wechat_push
 from app.models.identity import ResidentAccount, Role
 from app.services import audit, idempotency
 from app.services.idempotency import Key
@@ -26,10 +27,11 @@ SKEW = timedelta(minutes=5)
 
 
 class PushRefused(Forbidden):
-    """Not signed with the token that was agreed with WeChat, or not now."""
+    """Not signed with the token, or not sealed with the key, that was agreed with WeChat; or not now."""
 
-    zh, en = "推送签名无效", "The signature of the push is not valid"
-    do_zh, do_en = "请核对消息推送的令牌", "Compare the token of the message push"
+    zh, en = "推送签名或密文无效", "The signature or the seal of the push is not valid"
+    do_zh = "请核对消息推送的令牌、加密方式和 EncodingAESKey"
+    do_en = "Compare the token, the mode and the EncodingAESKey of the message push"
 
 
 class Answer(BaseModel):
@@ -46,17 +48,39 @@ class Event(BaseModel):
     ] = Field(default=[], alias="List", max_length=20)
 
 
+class Sealed(BaseModel):
+    encrypted: str = Field(alias="Encrypt")
+
+
 def check(signature: str, timestamp: str, nonce: str) -> None:
-    """Nobody listens where no token is set. The signature does not cover the body: it says that WeChat speaks, and a
-    forged tap would cost no more than a message that WeChat refuses."""
+    """It is WeChat that speaks, and now. The body is not covered: a forged tap would cost no more than a message that
+    WeChat refuses, and what is sealed has a signature of its own."""
+    now = int(clock.now().timestamp())
+    if not _signed(signature, timestamp, nonce) or abs(now - int(timestamp)) > SKEW.total_seconds():
+        raise PushRefused
+
+
+def _signed(signature: str | None, *parts: str) -> bool:
+    """Nobody listens where no token is set."""
     token = settings().wechat_push_token
     if token is None:
         raise NotFound
-    signed = "".join(sorted((token.get_secret_value(), timestamp, nonce)))
-    expected = hashlib.sha1(signed.encode(), usedforsecurity=False).hexdigest()
-    now = int(clock.now().timestamp())
-    if not same(signature.encode(), expected.encode()) or abs(now - int(timestamp)) > SKEW.total_seconds():
-        raise PushRefused
+    expected = wechat_push.signature(token.get_secret_value(), *parts)
+    return signature is not None and same(signature.encode(), expected.encode())
+
+
+def opened(body: bytes, timestamp: str, nonce: str, msg_signature: str | None) -> bytes:
+    """What WeChat says. Where a key is set, only what is sealed with it is believed."""
+    key = settings().wechat_push_key
+    if key is None:
+        return body
+    try:
+        sealed = Sealed.model_validate_json(body).encrypted
+        if not _signed(msg_signature, timestamp, nonce, sealed):
+            raise PushRefused
+        return wechat_push.opened(sealed, key=key.get_secret_value(), appid=settings().wechat_appid)
+    except (ValidationError, wechat_push.Unreadable) as error:
+        raise PushRefused from error
 
 
 async def hear(db: AsyncSession, body: bytes) -> None:

@@ -6,7 +6,8 @@ from sqlalchemy import exists, func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app import clock
-from app.models.appointments import Appointment, AppointmentStatus, Clinic, HealthcareService
+from app.models.appointments import Appointment, AppointmentStatus, Clinic
+from app.models.catalogue import HealthcareService
 from app.models.messages import InboxMessage, NoticeKind
 from app.services.messages.inbox import Notice, tell_many
 

@@ -11,7 +11,8 @@ from app import clock
 from app.access import Actor
 from app.db import begin
 from app.integrations import wechat
-from app.models.appointments import Appointment, HealthcareService
+from app.models.appointments import Appointment
+from app.models.catalogue import HealthcareService
 from app.models.households import Person
 from app.models.identity import ResidentAccount
 from app.models.messages import InboxMessage, MessageStatus, SubscriptionMessage

@@ -5,15 +5,17 @@ from collections.abc import Callable, Sequence
 from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Table, and_, insert, literal, null, select, text, true, update
+from sqlalchemy import ColumnElement, Table, and_, func, insert, literal, null, select, text, true, update
 from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import aliased
 
 from app import clock
 from app.access import Actor
 from app.db import Base
 from app.logs import request_id
 from app.models.audit import AuditEvent
-from app.models.households import PENDING, Household, HouseholdEvent, Membership
+from app.models.handbook import HouseholdEvent
+from app.models.households import PENDING, Household, Membership
 from app.models.regions import Region, RegionSuccession, SuccessionKind
 from app.services import audit, queue
 from app.services.households import family_types
@@ -197,7 +199,7 @@ async def _keep_numbers_apart(db: AsyncSession) -> None:
 
 
 async def _note(db: AsyncSession, actor: Actor, which: ColumnElement[bool]) -> None:
-    """A step in each household's handbook, which keeps the old code, and in the trail of each of its people."""
+    """A step in each household's handbook, which keeps the old name, and in the trail of each of its people."""
     households = (
         select(Household.id, RegionSuccession.old_code, RegionSuccession.new_code)
         .join(RegionSuccession, RegionSuccession.old_code == Household.region_code)
@@ -208,12 +210,19 @@ async def _note(db: AsyncSession, actor: Actor, which: ColumnElement[bool]) -> N
 
 
 async def note_region_changes(db: AsyncSession, actor: Actor, households: Any) -> None:
-    """Of a subquery of households with their `old_code` and `new_code`, before they follow."""
+    """Of a subquery of households with their `old_code` and `new_code`, before they follow. The names are those of
+    today: the handbook keeps them, whatever they become."""
     now = clock.now()
-    words = households.c.old_code + ">" + households.c.new_code
-    steps = select(
-        households.c.id, literal(now), literal("region_changed"), literal(str(actor.role)), _id(actor), words
-    )
+    old, new = aliased(Region), aliased(Region)
+    words = func.format("%s（%s） → %s（%s）", old.name, old.code, new.name, new.code)
+    steps = (
+        select(
+            households.c.id, literal(now), literal("region_changed"), literal(str(actor.role)), _id(actor), words
+        )
+        .select_from(households)
+        .join(old, old.code == households.c.old_code)
+        .join(new, new.code == households.c.new_code)
+    )  # fmt: skip
     columns = ["household_id", "at", "kind", "actor_role", "actor_id", "note"]
     await db.execute(insert(HouseholdEvent).from_select(columns, steps))
     here = and_(Membership.household_id == households.c.id, Membership.valid_to.is_(None))

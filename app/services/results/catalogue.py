@@ -13,10 +13,9 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from app import clock
 from app.access import Actor, fetch, region_bounds
 from app.errors import Conflict, Invalid, NotFound, Unfit, WrongState
-from app.models.appointments import (
+from app.models.appointments import Appointment, Clinic
+from app.models.catalogue import (
     AppliesTo,
-    Appointment,
-    Clinic,
     HealthcareService,
     ObservationDefinition,
     RecordForm,

@@ -9,14 +9,15 @@ from sqlalchemy import Select, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.access import Actor, fetch
-from app.models.appointments import AppliesTo, Appointment, ObservationDefinition, RecordForm
+from app.models.appointments import Appointment
+from app.models.catalogue import AppliesTo, ObservationDefinition, RecordForm
 from app.models.consents import Consent, ConsentNotice, Purpose
 from app.models.follow_ups import FollowUp, FollowUpKind, FollowUpStatus
 from app.models.households import Person
 from app.models.results import DiagnosticReport, Observation
-from app.services import audit, identity
+from app.services import audit
 from app.services.results import catalogue
-from app.services.results.posted import people_of
+from app.services.results.posted import people_of, roles_of
 from app.services.results.versions import RELEASED, TAKEN_BACK
 
 WIFE, HUSBAND = AppliesTo.WIFE, AppliesTo.HUSBAND
@@ -121,8 +122,7 @@ async def _values(
     db: AsyncSession, reports: Iterable[DiagnosticReport], people: Mapping[AppliesTo, uuid.UUID]
 ) -> Values:
     """The codes reported for each spouse in what is current."""
-    roles = {person: role for role, person in people.items()}
-    roles |= {old: roles[person] for old, person in (await identity.former_ids(db, roles)).items()}
+    roles = await roles_of(db, people)
     query = (
         select(Observation.person_id, Observation.code)
         .join(DiagnosticReport, DiagnosticReport.id == Observation.report_id)

@@ -9,12 +9,12 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app import clock
-from app.models.appointments import AppliesTo, Appointment, ObservationDefinition, ServiceItem
+from app.models.appointments import Appointment
+from app.models.catalogue import AppliesTo, ObservationDefinition, ServiceItem
 from app.models.households import Person
 from app.models.results import DiagnosticReport, Interpretation, Observation
-from app.services import identity
 from app.services.results import catalogue, ranges
-from app.services.results.posted import people_of
+from app.services.results.posted import people_of, roles_of
 from app.services.results.ranges import Examined, Interpreted, InterpretedBy
 
 
@@ -45,9 +45,7 @@ class ResultLine:
 async def lines_of(db: AsyncSession, row: DiagnosticReport) -> list[ResultLine]:
     """Of the current version, in the order of the catalogue."""
     appointment = (await db.scalars(select(Appointment).where(Appointment.id == row.appointment_id))).one()
-    roles = {person: role for role, person in (await people_of(db, appointment)).items()}
-    # A value stays with the id under which it was measured.
-    roles |= {old: roles[person] for old, person in (await identity.former_ids(db, roles)).items()}
+    roles = await roles_of(db, await people_of(db, appointment))
     query = select(Observation).where(
         Observation.report_id == row.id,
         Observation.version == row.current_version,
@@ -75,7 +73,7 @@ async def _interpreted(
     values: Iterable[Observation],
     roles: Mapping[uuid.UUID, AppliesTo],
 ) -> dict[uuid.UUID, Interpreted]:
-    on = row.issued_at.astimezone(clock.SHANGHAI).date()
+    on = clock.day_of(row.issued_at)
     ours = await ranges.in_force(db, on)
     people = await db.execute(select(Person.id, Person.sex, Person.birth_date).where(Person.id.in_(roles)))
     found: dict[uuid.UUID, Interpreted] = {}

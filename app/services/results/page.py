@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from app import clock
 from app.access import Actor
 from app.crypto import mask_name
-from app.models.appointments import AppliesTo
+from app.models.catalogue import AppliesTo
 from app.models.households import Person, Sex
 from app.models.identity import Role
 from app.models.results import DiagnosticReport, Interpretation, ReportStatus
@@ -77,7 +77,7 @@ def _html(one: Sheet, names: dict[AppliesTo, str]) -> Iterator[str]:
     yield "；".join(
         f"{_both(*_ROLES[role])}：{escape(name)}" for role, name in sorted(names.items(), reverse=True)
     )
-    issued = one.issued_at.astimezone(clock.SHANGHAI).date().isoformat()
+    issued = clock.day_of(one.issued_at).isoformat()
     yield f"</p><p>{_both('报告日期', 'Issued')}：{issued}；{_both('版本', 'Version')}：{one.version}</p>"
     if one.status in RELEASED - {ReportStatus.FINAL}:
         yield f"<p>{_both(*_CHANGED)}</p>"

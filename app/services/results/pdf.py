@@ -1,5 +1,5 @@
-"""A light look at a PDF before it is kept: that it is one, whole and nothing else, and that nothing in it acts when
-somebody opens it. What its pages say is not read: for that the hospital answers."""
+"""A look at a PDF before it is kept: that it is one, whole and nothing else, and that nothing in it acts when somebody
+opens it. What its pages say is not read: for that the hospital answers."""
 
 import re
 import zlib
@@ -12,10 +12,14 @@ MOST = 20_000_000
 _ESCAPED = re.compile(rb"#([0-9A-Fa-f]{2})")
 #: Scripts, programs to start, files inside, forms that send themselves, other documents, film and sound; and
 #: encryption, behind which none of these is seen.
-_ACTIVE = re.compile(
-    rb"/(?:JavaScript|JS|Launch|EmbeddedFiles?|RichMedia|XFA|SubmitForm|ImportData|GoToR|GoToE|Rendition|Movie|Sound"
-    rb"|Encrypt)(?![A-Za-z0-9])"
-)
+_NAMES = rb"JavaScript|Launch|EmbeddedFiles?|RichMedia|SubmitForm|ImportData|GoToR|GoToE|Rendition|Movie|Sound|Encrypt"
+#: Nowhere, as a comment or a text can make streams begin and end elsewhere for us than for who opens the file.
+_ACTIVE_ANYWHERE = re.compile(rb"/(?:%b)(?![A-Za-z])" % _NAMES)
+#: Where bytes mean something also what is too short not to stand in compressed ones by chance.
+_ACTIVE = re.compile(rb"/(?:%b|JS|XFA)(?![A-Za-z])" % _NAMES)
+_OBJECT_STREAM = re.compile(rb"/ObjStm(?![A-Za-z])")
+#: Deflated, once, and nothing else.
+_DEFLATED = re.compile(rb"/Filter\s{0,9}(?:/FlateDecode|\[\s{0,9}/FlateDecode\s{0,9}\])\s{0,9}(?:/|>>)")
 #: The length of a stream's dictionary, at most.
 _HEAD = 4096
 
@@ -33,19 +37,28 @@ class ActivePdf(Invalid):
 
 def check(data: bytes) -> None:
     """NotAPdf or ActivePdf."""
+    _require_whole(data)
+    plain = _ESCAPED.sub(_unescaped, data)
+    if _ACTIVE_ANYWHERE.search(plain):
+        raise ActivePdf
+    packed, left = 0, MOST
+    for part in _parts(data):
+        inside = part
+        if isinstance(part, memoryview):
+            inside = _inflated(part, left)
+            packed, left = packed + 1, left - len(inside)
+        if _ACTIVE.search(_ESCAPED.sub(_unescaped, bytes(inside))):
+            raise ActivePdf
+    if packed != len(_OBJECT_STREAM.findall(plain)):  # one stands where it was not looked into
+        raise ActivePdf
+
+
+def _require_whole(data: bytes) -> None:
     end = data.rfind(b"%%EOF")
     if not re.match(rb"%PDF-[12]\.[0-9]", data) or end < 0 or data[end + 5 :].strip(b"\r\n\0 "):
         raise NotAPdf
     if b"startxref" not in data[max(0, end - 100) : end]:
         raise NotAPdf
-    left = MOST
-    for part in _parts(data):
-        inside = part
-        if isinstance(part, memoryview):
-            inside = _inflated(part, left)
-            left -= len(inside)
-        if _ACTIVE.search(_ESCAPED.sub(_unescaped, bytes(inside))):
-            raise ActivePdf
 
 
 def _unescaped(match: re.Match[bytes]) -> bytes:
@@ -68,8 +81,8 @@ def _parts(data: bytes) -> Iterator[bytes | memoryview]:
         if end < 0:
             raise NotAPdf
         about = _ESCAPED.sub(_unescaped, head[head.rfind(b"obj") + 1 :])
-        if b"/ObjStm" in about:
-            if not re.search(rb"/Filter\s{0,9}\[?\s{0,9}/FlateDecode", about) or b"/DecodeParms" in about:
+        if _OBJECT_STREAM.search(about):
+            if not _DEFLATED.search(about) or about.count(b"/Filter") > 1 or b"/DecodeParms" in about:
                 raise ActivePdf
             yield memoryview(data)[done:end]
         done = end + len(b"endstream")
@@ -86,4 +99,6 @@ def _inflated(packed: memoryview, most: int) -> bytes:
         raise NotAPdf from error
     if len(inside) > most:
         raise ActivePdf
+    if not inflate.eof:  # what ends here for us goes on for who opens the file
+        raise NotAPdf
     return inside

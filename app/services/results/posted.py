@@ -13,9 +13,11 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app import clock
 from app.errors import Invalid, Unfit, place
-from app.models.appointments import AppliesTo, Appointment, ObservationDefinition, ValueType
+from app.models.appointments import Appointment
+from app.models.catalogue import AppliesTo, ObservationDefinition, ValueType
 from app.models.households import Person, Sex
 from app.models.results import Interpretation, ReportStatus, RiskClass
+from app.services import identity
 from app.services.plain import Body, Moment, example
 from app.services.results.foetal_sex import FoetalSexRefused, states_foetal_sex
 
@@ -123,6 +125,12 @@ async def people_of(db: AsyncSession, appointment: Appointment) -> dict[AppliesT
     ids = [id for id in (appointment.person_id, appointment.spouse_id) if id is not None]
     rows = await db.execute(select(Person.id, Person.sex).where(Person.id.in_(ids)))
     return {AppliesTo.WIFE if sex is Sex.FEMALE else AppliesTo.HUSBAND: id for id, sex in rows}
+
+
+async def roles_of(db: AsyncSession, people: Mapping[AppliesTo, uuid.UUID]) -> dict[uuid.UUID, AppliesTo]:
+    """Whose a value is. It stays with the id under which it was measured, also when that was merged into another."""
+    roles = {person: role for role, person in people.items()}
+    return roles | {old: roles[person] for old, person in (await identity.former_ids(db, roles)).items()}
 
 
 Wrong = tuple[str, str, str]

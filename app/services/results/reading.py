@@ -11,7 +11,7 @@ from sqlalchemy.orm import aliased
 
 from app.access import Actor, fetch, visible
 from app.crypto import mask_name
-from app.models.appointments import HealthcareService, Subject
+from app.models.catalogue import HealthcareService, Subject
 from app.models.households import Person
 from app.models.results import (
     DiagnosticReport,
@@ -22,7 +22,7 @@ from app.models.results import (
     RiskSource,
 )
 from app.models.rules import RuleVersion
-from app.services import audit
+from app.services import audit, identity
 from app.services.results import attachments
 from app.services.results.lines import ResultLine, lines_of
 from app.services.results.risk import Finding, RiskRule, Words, kept
@@ -83,6 +83,7 @@ async def list_reports(
     after: uuid.UUID | None,
     limit: int,
     status: ReportStatus | None = None,
+    about: uuid.UUID | None = None,
 ) -> list[ListedReport]:
     """Newest first, with masked names."""
     spouse = aliased(Person)
@@ -94,10 +95,24 @@ async def list_reports(
     )
     if status is not None:
         query = query.where(DiagnosticReport.status == status)
+    if about is not None:
+        # Asked for first: of a query within OR no index is used, and all reports there are would be read.
+        known = list(await db.scalars(identity.known_as(about)))
+        query = query.where(DiagnosticReport.person_id.in_(known) | DiagnosticReport.spouse_id.in_(known))
     if after is not None:
         query = query.where(DiagnosticReport.id < after)
     rows = await db.execute(query.order_by(DiagnosticReport.id.desc()).limit(limit))
     return [_listed(row, name, other) for row, name, other in rows]
+
+
+async def health_file(
+    db: AsyncSession, actor: Actor, *, person_id: uuid.UUID, purpose: str, after: uuid.UUID | None, limit: int
+) -> list[ListedReport]:
+    """健康档案: every report about somebody, of whatever service, also under an earlier registration. That there is one
+    tells something already: the look goes into the person's file."""
+    person = await fetch(db, actor, Person, person_id)
+    await audit.record(db, actor, "read_reports", "person", person.id, people=[person.id], purpose=purpose)
+    return await list_reports(db, actor, after=after, limit=limit, about=person.id)
 
 
 def _listed(row: DiagnosticReport, name: str, spouse_name: str | None) -> ListedReport:

@@ -15,7 +15,8 @@ from app.access import Actor, visible
 from app.crypto import same
 from app.db import new_id
 from app.errors import Conflict, Forbidden, Invalid, NotFound, WrongState
-from app.models.appointments import AppliesTo, Appointment, AppointmentStatus
+from app.models.appointments import Appointment, AppointmentStatus
+from app.models.catalogue import AppliesTo
 from app.models.households import Person
 from app.models.identity import STAFF_ROLES
 from app.models.results import DiagnosticReport, PartnerMessage, ReportVersion

@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app import clock
 from app.db import new_id
-from app.models.appointments import AppliesTo, HealthcareService
+from app.models.catalogue import AppliesTo, HealthcareService
 from app.models.results import (
     DiagnosticReport,
     Interpretation,
@@ -25,8 +25,9 @@ from app.models.results import (
     RiskSource,
 )
 from app.models.rules import RuleKind
-from app.services import identity, rules
+from app.services import rules
 from app.services.plain import Body
+from app.services.results.posted import roles_of
 from app.services.results.wordings import Wording
 
 RANK = {risk: rank for rank, risk in enumerate(RiskClass)}
@@ -178,7 +179,7 @@ async def evaluate(
     """Assess a released version under the rule in force on its day of issue. It is kept once, also when the version
     becomes current again. The hospital's own class wins when it states one. Of no values nothing is said."""
     code = await db.scalar(select(HealthcareService.code).where(HealthcareService.id == report.service_id))
-    day = version.issued_at.astimezone(clock.SHANGHAI).date()
+    day = clock.day_of(version.issued_at)
     row = await rules.in_force(db, kind=RuleKind.RISK, code=code or "", on=day)
     if row is None:
         return Assessed(version.stated_risk, ())
@@ -203,9 +204,7 @@ async def evaluate(
 async def _measured(
     db: AsyncSession, report_id: uuid.UUID, version: int, people: Mapping[AppliesTo, uuid.UUID]
 ) -> list[Measured]:
-    roles = {person: role for role, person in people.items()}
-    # A value stays with the id under which it was measured.
-    roles |= {old: roles[person] for old, person in (await identity.former_ids(db, roles)).items()}
+    roles = await roles_of(db, people)
     rows = await db.scalars(
         select(Observation).where(
             Observation.report_id == report_id,

@@ -3,7 +3,8 @@
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.models.appointments import Appointment, Clinic, HealthcareService
+from app.models.appointments import Appointment, Clinic
+from app.models.catalogue import HealthcareService
 from app.models.messages import NoticeKind
 from app.models.results import DiagnosticReport
 from app.services import messages

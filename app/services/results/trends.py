@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from app import clock
 from app.access import Actor, fetch
 from app.errors import NotFound
-from app.models.appointments import ObservationDefinition, ServiceItem
+from app.models.catalogue import ObservationDefinition, ServiceItem
 from app.models.households import Person
 from app.models.results import DiagnosticReport, Observation
 from app.services import audit, identity
@@ -81,8 +81,7 @@ async def _trend(db: AsyncSession, actor: Actor, person: Person, code: str, *, p
 
 
 def _point(one: Observation, issued_at: datetime) -> Point:
-    day = issued_at.astimezone(clock.SHANGHAI).date()
-    return Point(day, one.value_number or Decimal(0), one.range_low, one.range_high)
+    return Point(clock.day_of(issued_at), one.value_number or Decimal(0), one.range_low, one.range_high)
 
 
 async def _names(db: AsyncSession, service_id: uuid.UUID, code: str) -> tuple[str, str]:

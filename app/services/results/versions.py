@@ -22,7 +22,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from app import clock
 from app.crypto import digest
 from app.db import new_id
-from app.models.appointments import AppliesTo
+from app.models.catalogue import AppliesTo
 from app.models.results import DiagnosticReport, Observation, PartnerMessage, ReportStatus, ReportVersion
 from app.services.results.posted import PostedReport
 

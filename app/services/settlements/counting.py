@@ -3,7 +3,7 @@ settled before. The same statement counts a draft and makes the rows of what is 
 
 import uuid
 from dataclasses import dataclass
-from datetime import date, datetime, time
+from datetime import date, datetime
 from typing import Any
 
 from sqlalchemy import text
@@ -70,11 +70,7 @@ class Counted:
 def bounds(month: date) -> tuple[datetime, datetime]:
     """The instants at which a month begins and ends."""
     following = _months_later(month, 1)
-    return _midnight(month), _midnight(following)
-
-
-def _midnight(on: date) -> datetime:
-    return datetime.combine(on, time.min, clock.SHANGHAI)
+    return clock.midnight(month), clock.midnight(following)
 
 
 def _months_later(month: date, months: int) -> date:
@@ -86,7 +82,7 @@ def given(clinic: Clinic, month: date) -> dict[str, Any]:
     since, until = bounds(month)
     return {
         "clinic": clinic.id, "month": month, "since": since, "until": until,
-        "earliest": _midnight(_months_later(month, -LOOKS_BACK)),
+        "earliest": clock.midnight(_months_later(month, -LOOKS_BACK)),
         "codes": [clinic.region_code, *above(clinic.region_code)],
     }  # fmt: skip
 

@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from app import clock
 from app.access import Actor, within
 from app.db import new_id
-from app.models.appointments import HealthcareService
+from app.models.catalogue import HealthcareService
 from app.models.settlements import ServicePrice
 from app.services import audit, regions
 from app.services.appointments import catalogue

@@ -13,8 +13,10 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.access import Actor, fetch, visible
 from app.errors import Unfit
-from app.models.appointments import Clinic, HealthcareService
+from app.models.appointments import Clinic
+from app.models.catalogue import HealthcareService
 from app.models.settlements import Settlement, SettlementLine, SettlementStatus
+from app.services.pages import newest_first
 from app.services.settlements import counting
 from app.services.settlements.counting import Counted
 
@@ -90,10 +92,8 @@ async def listing(
     db: AsyncSession, actor: Actor, *, before: uuid.UUID | None, limit: int
 ) -> list[Settlement]:
     """Those confirmed, newest first, with what was returned."""
-    query = select(Settlement).where(visible(actor, Settlement)).order_by(Settlement.id.desc()).limit(limit)
-    if before is not None:
-        query = query.where(Settlement.id < before)
-    return list(await db.scalars(query))
+    query = select(Settlement).where(visible(actor, Settlement))
+    return list(await db.scalars(newest_first(query, Settlement.confirmed_at, Settlement.id, before, limit)))
 
 
 async def sheet_of(db: AsyncSession, clinic: Clinic, row: Settlement) -> Sheet:

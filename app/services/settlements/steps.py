@@ -11,9 +11,9 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import aliased
 
 from app import clock
-from app.access import Actor, fetch
+from app.access import Actor, fetch, fetch_version
 from app.db import new_id
-from app.errors import Conflict, StaleVersion, WrongState
+from app.errors import Conflict, WrongState
 from app.models.appointments import Clinic
 from app.models.settlements import Settlement, SettlementItem, SettlementLine, SettlementStatus
 from app.services import audit, idempotency
@@ -138,9 +138,7 @@ async def _decide(
     db: AsyncSession, actor: Actor, id: uuid.UUID, version: int, to: SettlementStatus, action: str,
     reason: str | None,
 ) -> Sheet:  # fmt: skip
-    row = await fetch(db, actor, Settlement, id, lock=True)
-    if row.version != version:
-        raise StaleVersion(current_version=row.version)
+    row = await fetch_version(db, actor, Settlement, id, version)
     if row.status is not SettlementStatus.CONFIRMED:
         raise WrongState(status_now=row.status)
     row.status, row.reason, row.decided_by, row.decided_at = to, reason, actor.account_id, clock.now()
