@@ -1,5 +1,6 @@
 import hashlib
 import hmac
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -9,6 +10,7 @@ from cryptography.hazmat.primitives import hmac as keyed
 
 from app import crypto
 from app.crypto import Undecryptable, mask_document, mask_name, mask_phone, seal, unseal
+from app.models.households import Household
 from app.settings import Settings
 
 FIRST, SECOND = "11" * 16, "22" * 16
@@ -54,6 +56,17 @@ def test_a_value_with_any_byte_changed_does_not_open() -> None:
     for length in range(len(sealed)):
         with pytest.raises(Undecryptable):
             unseal(sealed[:length], place=PLACE)
+
+
+def test_a_list_is_sealed_whole_and_an_empty_one_leaves_nothing() -> None:
+    row = Household(id=uuid.uuid4())
+    assert row.marks == []
+    row.marks = [{"pointer": "/members/1/name", "note": "身份证上是李建图"}]
+    assert "李建图".encode() not in row.marks_sealed
+    assert b"members" not in row.marks_sealed
+    assert row.marks == [{"pointer": "/members/1/name", "note": "身份证上是李建图"}]
+    row.marks = []
+    assert (row.marks, row.marks_sealed) == ([], None)
 
 
 def test_a_refusal_names_the_place_and_not_the_value() -> None:

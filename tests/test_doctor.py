@@ -1,12 +1,17 @@
 """What `nuanxin doctor` finds in the registry."""
 
-from sqlalchemy import update
+from pytest import MonkeyPatch
+from sqlalchemy import text, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app import doctor
 from app.db import new_id
+from app.models.disbursements import Disbursement
 from app.models.households import Household, HouseholdStatus, Membership, Person, Relation
+from app.settings import settings
 from tests.factories import appointments as given
+from tests.factories import disbursements
+from tests.test_crypto import keys, using
 
 
 async def found(session: AsyncSession) -> tuple[doctor.Finding, doctor.Finding]:
@@ -57,3 +62,48 @@ async def test_a_household_without_one_head_is_a_warning(session: AsyncSession) 
     )
     _, heads = await found(session)
     assert heads[:2] == ("active households without one head: 3", None)
+
+
+async def test_a_large_registry_is_given_time(session: AsyncSession, monkeypatch: MonkeyPatch) -> None:
+    """What encrypted which version is asked of every row: longer than a request may take."""
+    given: list[str | None] = []
+
+    async def versions(session: AsyncSession) -> list[int]:
+        given.append(await session.scalar(text("SHOW statement_timeout")))
+        return []
+
+    monkeypatch.setattr(doctor, "_versions", versions)
+    findings = [finding async for finding in doctor._database(session)]
+    assert [what for what, well, _ in findings if well is False] == []
+    assert given == ["10min"]
+
+
+async def test_every_kind_of_secret_opens_or_the_doctor_says_so(session: AsyncSession) -> None:
+    """The columns that came with the fund among them: one whose key is gone, and one moved from another row."""
+    house = await disbursements.house(session)
+    rows = [await disbursements.submitted(session, house) for _ in range(2)]
+    what, well, _ = await doctor._stored_data(session)
+    assert (what, well) == ("stored data open with these keys (versions in use: 1)", True)
+    id, key_gone = rows[0].id, bytes([9]) + rows[0].bank_account_sealed[1:]
+    for wrong in (key_gone, rows[1].bank_account_sealed):
+        async with session.begin_nested() as attempt:
+            moved = update(Disbursement).where(Disbursement.id == id)
+            await session.execute(moved.values(bank_account_sealed=wrong))
+            session.expire_all()
+            what, well, _ = await doctor._stored_data(session)
+            assert (what, well) == ("stored data open with these keys", False)
+            await attempt.rollback()
+
+
+async def test_a_key_that_no_longer_encrypts_is_named_while_anything_needs_it(session: AsyncSession) -> None:
+    house = await disbursements.house(session)
+    known, two = settings().field_keys[1].get_secret_value(), "22" * 16
+    old = [await disbursements.submitted(session, house) for _ in range(3)]
+    with using(keys({1: known, 2: two})):
+        new = await disbursements.submitted(session, house)
+        await session.flush()
+        what, well, _ = await doctor._stored_data(session)
+        assert (what, well) == ("stored data open with these keys (versions in use: 1, 2)", True)
+        assert (new.payee, old[1].payee) == ("王小芳", "王小芳")
+    with using(keys({2: two})):
+        assert (await doctor._stored_data(session))[1] is False

@@ -3,13 +3,12 @@
 import uuid
 from datetime import date, datetime
 from enum import StrEnum
-from typing import Any
 
 from sqlalchemy import CheckConstraint, ForeignKey, Identity, Index, Text, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column, validates
 
 from app import names
-from app.crypto import Sealed
+from app.crypto import Sealed, SealedList
 from app.db import Base
 
 
@@ -107,7 +106,9 @@ class Household(Base):
     address = Sealed()
     form_sealed: Mapped[bytes | None]
     form = Sealed()
-    marks: Mapped[list[dict[str, Any]]] = mapped_column(server_default="[]")
+    marks_sealed: Mapped[bytes | None]
+    #: What to correct, each with its pointer and a note.
+    marks = SealedList()
     submitted_at: Mapped[datetime | None]
     verified_at: Mapped[datetime | None]
     verified_by: Mapped[uuid.UUID | None] = mapped_column(ForeignKey("staff_account.id"))
@@ -122,40 +123,6 @@ class Household(Base):
     def by_rule(self) -> bool:
         """Whether its family type is the rule's."""
         return self.family_type_overridden_by is None
-
-
-class HouseholdEvent(Base):
-    """Each step of a household, append-only: the beginning of its handbook (家庭手册)."""
-
-    __tablename__ = "household_event"
-    __table_args__ = (
-        Index("ix_household_event_household_id", "household_id", "id"),
-        Index("ix_household_event_person_id", "person_id", postgresql_where=text("person_id IS NOT NULL")),
-    )
-
-    id: Mapped[int] = mapped_column(Identity(always=True), primary_key=True)
-    household_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("household.id"))
-    at: Mapped[datetime]
-    kind: Mapped[str]
-    actor_role: Mapped[str]
-    actor_id: Mapped[uuid.UUID | None]
-    note: Mapped[str | None]
-    person_id: Mapped[uuid.UUID | None]
-    happened_on: Mapped[date | None]
-    detail_id: Mapped[uuid.UUID | None]
-
-
-class HandbookDetail(Base):
-    """What is personal in a step of the handbook: old and new values, evidence. A table of its own, because the
-    event stays for ever and this can be erased (PIPL art. 47)."""
-
-    __tablename__ = "handbook_detail"
-    __table_args__ = (Index("ix_handbook_detail_person_id", "person_id"),)
-
-    id: Mapped[uuid.UUID] = mapped_column(primary_key=True)
-    person_id: Mapped[uuid.UUID | None] = mapped_column(ForeignKey("person.id"))
-    content_sealed: Mapped[bytes | None]
-    content = Sealed()
 
 
 class Person(Base):

@@ -9,6 +9,9 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from app.db import Base
 
+#: Levels; 1 is a province, 2 a prefecture.
+COUNTY, TOWN, VILLAGE = 3, 4, 5
+
 
 class Region(Base):
     """A 12-digit zero-padded code. Levels are skipped in places (东莞, 仙桃): walk `parent_code`. A row never

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, Text, exists, func, literal_column, or_, select, update
+from sqlalchemy import ColumnElement, Select, Text, exists, func, literal_column, or_, select, union, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import aliased
@@ -15,12 +15,12 @@ from app import clock, tokens
 from app.access import Actor, fetch, own_person
 from app.crypto import blind_index
 from app.db import begin, new_id
-from app.errors import Conflict, NotFound, TooMany
+from app.errors import Conflict, NotFound, TooMany, Unauthenticated
 from app.integrations import wechat
 from app.models.audit import AuditEvent
 from app.models.consents import Consent
 from app.models.households import DocumentKind, Membership, Person, Sex
-from app.models.identity import CITIZEN_DOOR, ResidentAccount, Role
+from app.models.identity import CITIZEN_DOOR, ERASED, ResidentAccount, Role
 from app.services import audit, documents, sign_ins, wechat_token
 
 DOOR = CITIZEN_DOOR
@@ -115,6 +115,8 @@ async def _account(db: AsyncSession, actor: Actor) -> ResidentAccount:
     account = await db.scalar(query)
     if account is None:
         raise NotFound
+    if account.openid.startswith(ERASED):  # the token lives on for some minutes
+        raise Unauthenticated
     return account
 
 
@@ -220,10 +222,15 @@ async def register_person(
 
 async def hold(db: AsyncSession, held: Iterable[documents.Document]) -> None:
     """Locks those who are known by these documents, in the order of their ids like everybody who locks people."""
-    indexes = [document.index for document in held]
-    ids = select(func.coalesce(Person.merged_into, Person.id)).where(Person.document_index.in_(indexes))
-    theirs = or_(Person.document_index.in_(indexes), Person.id.in_(ids.scalar_subquery()))
-    await db.execute(select(Person.id).where(theirs).order_by(Person.id).with_for_update())
+    await db.execute(known_by(held).order_by(Person.id).with_for_update())
+
+
+def known_by(held: Iterable[documents.Document]) -> Select[uuid.UUID]:
+    """Whoever was registered with one of these documents, and into whom they were merged."""
+    written = aliased(Person)
+    theirs = written.document_index.in_([document.index for document in held])
+    ids = union(select(written.id).where(theirs), select(written.merged_into).where(theirs))
+    return select(Person.id).where(Person.id.in_(ids))
 
 
 def bears(document: documents.Document) -> ColumnElement[bool]:

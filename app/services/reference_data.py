@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from app import clock
 from app.crypto import digest, same
 from app.db import Base, new_id
-from app.models.appointments import HealthcareService, ObservationDefinition, ServiceItem
+from app.models.catalogue import HealthcareService, ObservationDefinition, ServiceItem
 from app.models.consents import ConsentNotice
 from app.models.households import CategoryDefinition
 from app.models.regions import Region

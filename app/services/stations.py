@@ -11,8 +11,8 @@ from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app import clock
-from app.access import Actor, fetch, visible, within
-from app.errors import Invalid, NotFound, StaleVersion, Unfit, WrongState
+from app.access import Actor, fetch, fetch_version, visible, within
+from app.errors import Invalid, NotFound, Unfit, WrongState
 from app.models.stations import Station, StationKind, StationStatus
 from app.services import audit, idempotency, regions
 from app.services.idempotency import Key
@@ -108,7 +108,7 @@ async def create(db: AsyncSession, actor: Actor, *, key: Key, new: NewStation) -
 
 async def revise(db: AsyncSession, actor: Actor, *, id: uuid.UUID, version: int, new: NewStation) -> Station:
     """Replaces what is known of it, in whatever state it is."""
-    row = await _locked(db, actor, id, version)
+    row = await fetch_version(db, actor, Station, id, version)
     if new.region_code != row.region_code:
         await regions.require_own_region(db, actor, new.region_code)
     for name, value in new.model_dump(mode="json").items():
@@ -120,7 +120,7 @@ async def revise(db: AsyncSession, actor: Actor, *, id: uuid.UUID, version: int,
 
 async def open_to_public(db: AsyncSession, actor: Actor, *, id: uuid.UUID, version: int) -> Station:
     """For the first time or again. Nobody comes to a place without hours."""
-    row = await _locked(db, actor, id, version)
+    row = await fetch_version(db, actor, Station, id, version)
     if row.status is StationStatus.OPEN:
         raise WrongState(status_now=row.status)
     if not row.hours:
@@ -130,7 +130,7 @@ async def open_to_public(db: AsyncSession, actor: Actor, *, id: uuid.UUID, versi
 
 async def close(db: AsyncSession, actor: Actor, *, id: uuid.UUID, version: int) -> Station:
     """The public sees it no more; single days are `closed_days`."""
-    row = await _locked(db, actor, id, version)
+    row = await fetch_version(db, actor, Station, id, version)
     if row.status is not StationStatus.OPEN:
         raise WrongState(status_now=row.status)
     return await _turn(db, actor, row, StationStatus.CLOSED)
@@ -140,13 +140,6 @@ async def _turn(db: AsyncSession, actor: Actor, row: Station, status: StationSta
     row.status = status
     await audit.record(db, actor, status, "station", row.id)
     await db.flush()  # raises the version
-    return row
-
-
-async def _locked(db: AsyncSession, actor: Actor, id: uuid.UUID, version: int) -> Station:
-    row = await fetch(db, actor, Station, id, lock=True)
-    if row.version != version:
-        raise StaleVersion(current_version=row.version)
     return row
 
 

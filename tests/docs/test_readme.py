@@ -48,17 +48,28 @@ def test_every_make_target_exists(page: Path) -> None:
     assert set(re.findall(r"\bmake ([a-z]+)", code(page.read_text(encoding="utf-8")))) <= targets
 
 
-@pages
-def test_every_nuanxin_command_exists(page: Path) -> None:
-    known = {"nuanxin"}
+def commands() -> dict[str, set[str]]:
+    """Each with its flags."""
+    known = {}
     for name, command in getattr(get_command(cli.cli), "commands", {}).items():
-        known |= {name, *(f"{name} {inner}" for inner in getattr(command, "commands", ()))}
+        inner = getattr(command, "commands", {})
+        every = {f"{name} {sub}": one for sub, one in inner.items()} if inner else {name: command}
+        known |= {
+            words: {flag for given in one.params for flag in given.opts} for words, one in every.items()
+        }
+    return known
+
+
+@pages
+def test_every_nuanxin_command_and_flag_exists(page: Path) -> None:
+    known = commands()
     groups = {words.split()[0] for words in known if " " in words}
-    for first, second in re.findall(
-        r"\bnuanxin ([a-z]+)(?: ([a-z]+))?", code(page.read_text(encoding="utf-8"))
+    for first, second, rest in re.findall(
+        r"\bnuanxin ([a-z]+)(?: ([a-z][a-z-]*))?([^`\n#]*)", code(page.read_text(encoding="utf-8"))
     ):
         words = f"{first} {second}" if first in groups else first
         assert words in known, words
+        assert set(re.findall(r"--[a-z-]+", rest)) <= known[words], f"{words} {rest}"
 
 
 @pages

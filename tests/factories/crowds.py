@@ -9,7 +9,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app import clock, tokens
 from app.db import new_id
-from app.models.appointments import HealthcareService, Qualification
+from app.models.appointments import Qualification
+from app.models.catalogue import HealthcareService
 from app.models.households import Sex
 from app.models.identity import ResidentAccount
 from app.models.rules import RuleVersion

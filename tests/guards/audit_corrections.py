@@ -5,7 +5,8 @@ from copy import copy
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app import demo
-from app.journey import Caller, couple
+from app.callers import Caller
+from app.journey import couple
 from app.models.identity import Role
 from tests.guards.cast import STAFF, bearer, worker
 from tests.guards.playing import Played

@@ -6,7 +6,7 @@ from typing import Any
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app import demo
-from app.journey import Caller
+from app.callers import Caller
 from app.services import imports
 from tests.factories import imports as lists
 from tests.guards.playing import Played

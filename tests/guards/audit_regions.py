@@ -5,7 +5,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app import clock, demo
 from app.access import Actor
-from app.journey import Caller
+from app.callers import Caller
 from app.models.identity import Role
 from app.services import regions
 from app.services.rosters.members import SHOWN as ROSTER

@@ -11,7 +11,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from starlette.types import Message, Receive, Scope, Send
 
 from app import db, demo
-from app.journey import Caller, Story
+from app.callers import Caller
+from app.journey import Story
 from app.models.messages import SubscriptionMessage
 from app.services import messages
 from tests import residents

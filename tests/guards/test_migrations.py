@@ -14,7 +14,9 @@ from alembic.script import ScriptDirectory
 from pgqueuer.adapters.drivers.asyncpg import AsyncpgDriver
 from pgqueuer.queries import Queries
 from sqlalchemy import Connection, Enum
+from sqlalchemy.dialects import postgresql
 from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy.schema import CreateTable
 
 from app import schema
 from app.db import Base
@@ -76,6 +78,30 @@ async def test_the_models_and_the_database_do_not_differ(connection: AsyncConnec
         return compare_metadata(MigrationContext.configure(sync, opts=options), Base.metadata)
 
     assert await connection.run_sync(differences) == [], 'make migration m="why"'
+
+
+CHECKS = """
+SELECT relname, pg_get_constraintdef(k.oid) AS text FROM pg_constraint k JOIN pg_class c ON c.oid = k.conrelid
+ WHERE k.contype = 'c' AND k.connamespace = $1::regnamespace"""
+
+
+async def checks(connection: asyncpg.Connection, place: str) -> set[tuple[str, str]]:
+    """As PostgreSQL reads them, which has two ways of writing the casts of a list of words; some have older names."""
+    rows = [row for row in await connection.fetch(CHECKS, place) if not row["relname"].startswith("pgqueuer")]
+    plain = re.compile(r"::(text|character varying)(\[\])?|[()]")
+    return {(row["relname"], plain.sub("", row["text"])) for row in rows}
+
+
+async def test_every_check_in_the_database_is_the_one_of_the_models(rolled_back: asyncpg.Connection) -> None:
+    """Autogenerate does not look at them."""
+    found = await checks(rolled_back, await rolled_back.fetchval("SELECT current_schema()"))
+    await rolled_back.execute("CREATE SCHEMA modelled; SET LOCAL search_path = modelled, public")
+    for table in Base.metadata.tables.values():
+        create = CreateTable(table, include_foreign_key_constraints=[])
+        await rolled_back.execute(str(create.compile(dialect=postgresql.dialect())))
+    modelled = await checks(rolled_back, "modelled")
+    assert modelled
+    assert found == modelled
 
 
 @pytest.fixture

@@ -1,6 +1,8 @@
-"""Who begins a transaction ends it: no service does so in the middle of somebody else's."""
+"""Who begins a transaction ends it: no service does so in the middle of somebody else's. Nor do two services lock what
+the other means by something else."""
 
 import re
+from collections import defaultdict
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
@@ -21,3 +23,13 @@ def unexplained(file: Path) -> Iterator[str]:
 def test_no_service_commits_or_rolls_back_unless_it_says_why() -> None:
     ending = [place for file in sorted((ROOT / "app/services").rglob("*.py")) for place in unexplained(file)]
     assert not ending, f"leave the end to whoever began, or say beside it that it {REASON}"
+
+
+def test_no_two_modules_lock_by_the_same_number() -> None:
+    users: dict[int, list[str]] = defaultdict(list)
+    for file in sorted((ROOT / "app").rglob("*.py")):
+        for number in set(re.findall(r"\b7_?301_?664_?\d{3}\b", file.read_text(encoding="utf-8"))):
+            users[int(number)].append(str(file.relative_to(ROOT)))
+    assert users
+    shared = {number: files for number, files in users.items() if len(files) > 1}
+    assert not shared, "an advisory lock of two services makes each wait for the other"

@@ -9,7 +9,8 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app import clock
-from app.journey import Caller, Refused, Story
+from app.callers import Caller, Refused
+from app.journey import Story
 from app.models.follow_ups import FollowUp, FollowUpStatus
 
 TODAY = clock.today()

@@ -4,8 +4,10 @@ import pytest
 from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.journey import Refused, Story
-from app.models.households import Couple, Household, HouseholdEvent, Membership
+from app.callers import Refused
+from app.journey import Story
+from app.models.handbook import HouseholdEvent
+from app.models.households import Couple, Household, Membership
 
 MARK = {"pointer": "/address", "note": "请写明门牌号"}
 

@@ -6,8 +6,10 @@ import pytest
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.journey import Refused, Story
-from app.models.households import HandbookDetail, Household, HouseholdEvent
+from app.callers import Refused
+from app.journey import Story
+from app.models.handbook import HandbookDetail, HouseholdEvent
+from app.models.households import Household
 
 PURPOSE = {"Purpose": "registry_upkeep"}
 

@@ -43,7 +43,9 @@ async def registry(session: AsyncSession) -> set[Any]:
         members = tuple(sorted(lives[home.id]))
         found.add(("home", home.region_code, home.local_number, home.address, home.family_type, members))
     for two in await session.scalars(select(Couple)):
-        found.add(("couple", document[two.wife_id], document[two.husband_id], two.valid_from))
+        found.add(
+            ("couple", document[two.wife_id], document[two.husband_id], two.valid_from, two.plans_pregnancy)
+        )
     for held in await session.scalars(select(Category)):
         holder = document[held.person_id] if held.person_id else tuple(sorted(lives[held.household_id]))
         found.add(("category", held.code, held.grade, held.valid_from, held.evidence, holder))

@@ -12,7 +12,8 @@ from app import db, errors
 from app.db import new_id
 from app.journey import resident_number
 from app.models.corrections import Correction
-from app.models.households import Household, HouseholdEvent, HouseholdStatus, Membership, Person
+from app.models.handbook import HouseholdEvent
+from app.models.households import Household, HouseholdStatus, Membership, Person
 from app.models.identity import Role
 from app.models.rights import Erasure
 from app.services import corrections, households, rights

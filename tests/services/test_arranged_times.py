@@ -18,11 +18,11 @@ from app.models.appointments import (
     AppointmentNote,
     AppointmentStatus,
     Clinic,
-    HealthcareService,
     Origin,
     Slot,
     SlotEvent,
 )
+from app.models.catalogue import HealthcareService
 from app.models.consents import Consent
 from app.models.households import Couple, Person
 from app.models.identity import Role

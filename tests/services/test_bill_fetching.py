@@ -50,17 +50,19 @@ async def test_a_day_is_fetched_matched_and_not_fetched_again(paid):
     await control("fail", {"call": "bill", "times": 0})
 
 
+def change(paid):
+    return {"number": paid.id.hex, "column": "订单金额", "value": "999.00"}
+
+
 async def test_a_file_that_wechat_did_not_hash_is_not_taken(paid):
-    change = {"number": paid.id.hex, "column": "订单金额", "value": "999.00"}
-    await control("bill", {"changes": [change], "rehash": False})
+    await control("bill", {"changes": [change(paid)], "rehash": False})
     with pytest.raises(AnswerNotGenuine):
         await fetching.fetch(DAY)
     assert await files() == []
 
 
 async def test_a_bill_whose_totals_are_not_those_of_its_lines_is_refused_and_listed(paid):
-    change = {"number": paid.id.hex, "column": "订单金额", "value": "999.00"}
-    await control("bill", {"changes": [change], "retotal": False})
+    await control("bill", {"changes": [change(paid)], "retotal": False})
     with pytest.raises(BillRefused):
         await fetching.fetch(DAY)
     assert await files() == []
@@ -69,6 +71,11 @@ async def test_a_bill_whose_totals_are_not_those_of_its_lines_is_refused_and_lis
         assert (row.kind, row.reference) == ("bill", f"trade/{DAY}")
         assert "订单总金额" in row.note or "应结" in row.note
         assert await db.scalar(select(func.count()).select_from(BillLine)) == 0
+    await matching.reconcile(DAY)
+    async with begin() as db:
+        query = select(ReconciliationDifference).where(ReconciliationDifference.id == row.id)
+        row = await db.scalar(query.execution_options(populate_existing=True))
+    assert (row.status, len(await files())) == ("matched", 2)
 
 
 async def test_a_day_that_is_not_over_is_asked_for_later():
@@ -77,12 +84,17 @@ async def test_a_day_that_is_not_over_is_asked_for_later():
 
 
 async def test_missed_days_are_made_up_for_and_days_without_a_bill_are_remembered(paid, monkeypatch):
+    """One whose file is not genuine at first hinders no other."""
+    await control("bill", {"changes": [change(paid)], "rehash": False})
     monkeypatch.setattr(fetching, "KEPT_DAYS", 6)
     monkeypatch.setattr(clock, "today", lambda: DAY + timedelta(days=3))
     await matching.sweep()
+    around = {DAY - timedelta(days=1), DAY + timedelta(days=1), DAY + timedelta(days=2)}
+    first = {file.bill_date for file in await files()}
+    assert (around <= first, await fetching.due()) == (True, [DAY])
+    await matching.sweep()
     stored = await files()
-    there = {file.bill_date for file in stored}
-    assert {DAY - timedelta(days=1), DAY, DAY + timedelta(days=1), DAY + timedelta(days=2)} <= there
+    assert {file.bill_date for file in stored} == first | {DAY}
     assert len(stored) == 2 * 5
     assert [file.lines > 0 for file in stored if file.bill_date == DAY] == [True, True]
     assert all(file.sha1 is None for file in stored if file.bill_date < DAY)

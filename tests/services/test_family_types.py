@@ -11,11 +11,11 @@ from app.access import Actor
 from app.db import new_id
 from app.errors import StaleVersion, WrongState
 from app.models.audit import AuditEvent
+from app.models.handbook import HouseholdEvent
 from app.models.households import (
     Couple,
     FamilyType,
     Household,
-    HouseholdEvent,
     HouseholdStatus,
     Membership,
     Person,

@@ -13,7 +13,8 @@ from app import clock
 from app.access import Actor
 from app.db import Base, new_id
 from app.errors import NotFound, WrongState
-from app.models.appointments import AppliesTo, Appointment, AppointmentStatus, Qualification
+from app.models.appointments import Appointment, AppointmentStatus, Qualification
+from app.models.catalogue import AppliesTo
 from app.models.consents import Consent, ConsentNotice
 from app.models.corrections import Correction
 from app.models.duplicates import Merge

@@ -11,6 +11,8 @@ from app.models.households import DocumentKind, Person, Sex
 from app.models.identity import ResidentAccount, Role
 from app.services import identity, persons
 from app.services.documents import Document
+from app.services.identity import known_by
+from tests.explain import Explain
 from tests.factories import appointments as given
 
 NEXT_COUNTY = "640105001000"
@@ -43,6 +45,18 @@ async def test_who_is_in_no_household_is_found_by_the_document(session: AsyncSes
     seen = select(AuditEvent).where(AuditEvent.action == "find")
     event = (await session.scalars(seen)).one()
     assert (event.person_id, event.purpose) == (person.id, "verification")
+
+
+async def test_the_bearers_of_documents_are_held_by_index(session: AsyncSession) -> None:
+    """Each verification holds them, among a million people."""
+    kept, lost = await nowhere(session), await nowhere(session, "马秀兰儿")
+    held = known_by([document(lost)])
+    lost.merged_into = kept.id
+    await session.flush()
+    assert set(await session.scalars(held)) == {kept.id, lost.id}
+    await session.execute(text("SET LOCAL enable_seqscan = off"))
+    plan = "\n".join(await session.scalars(Explain(held.order_by(Person.id).with_for_update())))
+    assert "Seq Scan" not in plan, plan
 
 
 async def test_members_are_found_in_the_own_region_only(session: AsyncSession) -> None:

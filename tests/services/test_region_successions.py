@@ -16,7 +16,8 @@ from app.errors import Invalid, NotFound, WrongState
 from app.models.audit import AuditEvent
 from app.models.corrections import Correction
 from app.models.follow_ups import FollowUp, FollowUpKind, FollowUpStatus
-from app.models.households import Household, HouseholdEvent, HouseholdStatus, Person
+from app.models.handbook import HouseholdEvent
+from app.models.households import Household, HouseholdStatus, Person
 from app.models.identity import Role
 from app.models.moves import Move, MoveSide, MoveStatus
 from app.models.regions import Region, RegionSuccession, SuccessionKind
@@ -132,7 +133,9 @@ async def test_who_follows_is_found_without_reading_everybody(session: AsyncSess
 async def test_the_handbook_and_each_person_s_trail_say_what_happened(world: AsyncSession) -> None:
     family = await made.couple(world, OLD)
     await change(world, f"{OLD},{NEW},甲社区,变更代码,{today()},")
-    assert await events(world, family.household.id) == [("region_changed", f"{OLD}>{NEW}")]
+    assert await events(world, family.household.id) == [
+        ("region_changed", f"甲村（{OLD}） → 甲社区（{NEW}）")
+    ]
     trail = select(AuditEvent.person_id).where(AuditEvent.action == "region_changed")
     assert set(await world.scalars(trail)) == {family.wife.id, family.husband.id}
 
@@ -343,9 +346,11 @@ async def test_the_households_of_a_split_village_wait_for_their_worker(world: As
     assert await lives(world, families[0]) == await lives(world, families[2]) == {PARTS[0]}
     assert families[0].wife.hukou_region_code == PARTS[0]
     assert await lives(world, families[1]) == {OLD}
-    assert await events(world, chosen[0]) == [("region_changed", f"{OLD}>{PARTS[0]}")]
+    assert await events(world, chosen[0]) == [("region_changed", f"甲村（{OLD}） → 11社区（{PARTS[0]}）")]
+    families[1].husband.restricted_at = clock.now()
+    await world.flush()
     rest = await regions.unassigned(world, clerk, code=OLD, after=None, limit=9)
-    assert [row["id"] for row in rest] == [families[1].household.id]
+    assert [(row["id"], row["head"]) for row in rest] == [(families[1].household.id, None)]
 
 
 async def test_what_is_under_way_for_an_assigned_household_follows(world: AsyncSession) -> None:

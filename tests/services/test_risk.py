@@ -5,7 +5,7 @@ import pytest
 from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.models.appointments import AppliesTo
+from app.models.catalogue import AppliesTo
 from app.models.results import (
     DiagnosticReport,
     Interpretation,

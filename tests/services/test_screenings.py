@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.access import Actor
-from app.models.appointments import AppliesTo
+from app.models.catalogue import AppliesTo
 from app.models.results import Interpretation, RiskClass
 from app.services import eligibility, reference_data
 from app.services.eligibility import Context

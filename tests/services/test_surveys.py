@@ -17,7 +17,8 @@ from app.access import Actor
 from app.db import new_id
 from app.errors import Invalid, NotFound, StaleVersion, WrongState, from_database
 from app.models.audit import AuditEvent
-from app.models.households import Household, HouseholdEvent, HouseholdStatus
+from app.models.handbook import HouseholdEvent
+from app.models.households import Household, HouseholdStatus
 from app.models.identity import Role
 from app.models.surveys import SurveyResponse, SurveyTally, SurveyTemplate
 from app.services import reference_data, surveys

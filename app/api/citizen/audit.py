@@ -43,6 +43,6 @@ class AccessView(View):
 async def access_log(
     db: Db, actor: Annotated[Actor, resident_may(Permission.OWN_ACCOUNT)], page: Paging
 ) -> dict[str, Any]:
-    after = page.after(int)
-    rows = await audit.own_file(db, actor, before=after[0] if after else None, limit=page.limit + 1)
+    after = page.after_one(int)
+    rows = await audit.own_file(db, actor, before=after, limit=page.limit + 1)
     return listing(rows, page, lambda row: (row["id"],))

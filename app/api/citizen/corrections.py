@@ -103,9 +103,8 @@ async def request_correction(
 @router.get("/corrections", summary="我的更正申请 My corrections", response_model=Listing[CorrectionView])
 async def own_corrections(db: Db, actor: Ask, page: Paging) -> dict[str, Any]:
     """What one asked for, and what others asked about oneself, newest first; values are masked."""
-    after = page.after(datetime.fromisoformat, uuid.UUID)
-    rows = await corrections.own(db, actor, after=after, limit=page.limit + 1)
-    return listing(rows, page, lambda row: (row.requested_at.isoformat(), row.id))
+    rows = await corrections.own(db, actor, before=page.after_one(uuid.UUID), limit=page.limit + 1)
+    return listing(rows, page, lambda row: (row.id,))
 
 
 @router.post(

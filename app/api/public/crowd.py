@@ -15,10 +15,12 @@ from app import db
 from app.api.deps import AsyncSession
 
 SECONDS = 5
-#: What took long to find out is good for so many times as long: it never costs more than a hundredth of the time.
-TIMES = 100
+#: What took long to find out is good for so many times as long: it never costs more than a hundredth of the time. But
+#: not for longer than this: a donor may have taken the name back.
+TIMES, LONGEST = 100, 300
 #: So many answers are kept, and so many found out at once: whoever asks for all there is leaves connections to others.
 MOST, AT_ONCE = 500, 2
+UNCHANGED: dict[int | str, dict[str, Any]] = {304: {"description": "As the ETag in If-None-Match says"}}
 Key = tuple[object, ...]
 Make = Callable[[AsyncSession], Awaitable[Any]]
 
@@ -61,7 +63,8 @@ class Answers:
             said = shape.validate_python(await make(own), from_attributes=True)
         body = shape.dump_json(said)
         tag = f'"{hashlib.sha256(body).hexdigest()[:32]}"'
-        answer = Answer(body, tag, time() + max(SECONDS, TIMES * (time() - began)))
+        kept_for = min(LONGEST, max(SECONDS, TIMES * (time() - began)))
+        answer = Answer(body, tag, time() + kept_for)
         self.kept[key] = answer
         self.kept.move_to_end(key)
         if len(self.kept) > MOST:

@@ -6,7 +6,7 @@ from typing import Annotated
 from fastapi import APIRouter, Query
 from pydantic import Field
 
-from app.api.deps import Db, RegionCode, View, example
+from app.api.deps import Day, Db, RegionCode, View, example
 from app.errors import NotFound, problems
 from app.services import regions
 
@@ -46,8 +46,14 @@ async def list_regions(db: Db, parent: Annotated[RegionCode, Query()] = COUNTRY)
 
 
 @router.get("/regions/{code}", summary="行政区划 A division", responses=problems(NotFound))
-async def region(db: Db, code: RegionCode) -> RegionDetail:
+async def region(
+    db: Db,
+    code: RegionCode,
+    on: Annotated[Day | None, Query(description="Named as it was on that day")] = None,
+) -> RegionDetail:
     """Current or ended."""
     row = await regions.get(db, code)
     known = {name: getattr(row, name) for name in RegionDetail.model_fields if name != "successors"}
+    if on is not None:
+        known["name"] = await regions.name_on(db, code, on)
     return RegionDetail(**known, successors=await regions.successors(db, code))

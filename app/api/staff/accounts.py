@@ -84,8 +84,8 @@ async def create_account(db: Db, actor: Manager, key: IdempotencyKey, body: NewA
 
 @router.get("/accounts", summary="账号列表 List accounts", response_model=Listing[AccountView])
 async def list_accounts(db: Db, actor: Manager, page: Paging) -> dict[str, Any]:
-    after = page.after(uuid.UUID)
-    rows = await staff.in_region(db, actor, after=after[0] if after else None, limit=page.limit + 1)
+    after = page.after_one(uuid.UUID)
+    rows = await staff.in_region(db, actor, after=after, limit=page.limit + 1)
     return listing(rows, page, lambda row: (row.id,))
 
 

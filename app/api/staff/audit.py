@@ -41,13 +41,13 @@ async def list_audit_events(
     actor_id: uuid.UUID | None = None,
 ) -> dict[str, Any]:
     """By person or by actor, newest first, for auditors of the whole association. Reading it is recorded too."""
-    after = page.after(int)
+    after = page.after_one(int)
     rows = await audit.trail(
         db,
         actor,
         person_id=person_id,
         actor_id=actor_id,
-        before=after[0] if after else None,
+        before=after,
         limit=page.limit + 1,
     )
     return listing(rows, page, lambda row: (row.id,))

@@ -163,9 +163,9 @@ async def confirm_duplicate(
 @router.get("/merges", summary="合并记录 Merges", response_model=Listing[MergeView])
 async def list_merges(db: Db, actor: Unite, page: Paging) -> dict[str, Any]:
     """Newest first, undone ones included."""
-    before = page.after(datetime.fromisoformat, uuid.UUID)
+    before = page.after_one(uuid.UUID)
     rows = await deciding.merges(db, actor, before=before, limit=page.limit + 1)
-    return listing(rows, page, lambda row: (row.merged_at.isoformat(), row.id))
+    return listing(rows, page, lambda row: (row.id,))
 
 
 @router.post(

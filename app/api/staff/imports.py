@@ -1,17 +1,16 @@
 """Bringing in lists of households and people: upload, look at the verdicts, commit, undo."""
 
 import uuid
-from collections.abc import AsyncIterator
 from datetime import datetime
 from typing import Annotated, Any
-from urllib.parse import quote, unquote
+from urllib.parse import unquote
 
 from fastapi import APIRouter, Header, Request, Response
-from fastapi.responses import StreamingResponse
 from starlette.requests import ClientDisconnect
 
 from app.access import Actor, Permission
 from app.api.deps import Db, Listing, Paging, Purpose, Versioned, View, example, listing, staff_may
+from app.api.sheets import UPLOAD, XLSX, sheet
 from app.errors import BadRequest, NotFound, StaleVersion, WrongState, problems
 from app.models.imports import ImportStatus, Verdict
 from app.services import imports
@@ -20,7 +19,6 @@ from app.services.idempotency import IdempotencyKeyReused, IdempotencyKeyTaken
 
 router = APIRouter(tags=["导入 imports"])
 Import = Annotated[Actor, staff_may(Permission.REGISTRY_IMPORT)]
-XLSX = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
 FileName = Annotated[
     str,
     Header(
@@ -91,21 +89,15 @@ class ImportLine(View):
     reasons: list[Reason]
 
 
-def attachment(name: str) -> dict[str, str]:
-    return {"Content-Disposition": f"attachment; filename*=UTF-8''{quote(name)}"}
-
-
 @router.get(
     "/imports/template",
     summary="下载导入模板 The template",
     response_class=Response,
-    responses={200: {"content": {XLSX: {}}}},
+    responses=XLSX,
 )
 async def import_template(db: Db, actor: Import) -> Response:
     """With drop-downs of the worker's own villages, and examples."""
-    return Response(
-        await imports.template(db, actor), media_type=XLSX, headers=attachment("家庭导入模板.xlsx")
-    )
+    return sheet(await imports.template(db, actor), "家庭导入模板.xlsx")
 
 
 @router.post(
@@ -113,12 +105,7 @@ async def import_template(db: Db, actor: Import) -> Response:
     status_code=202,
     summary="上传名册 Upload a list",
     responses=problems(IdempotencyKeyReused, IdempotencyKeyTaken),
-    openapi_extra={
-        "requestBody": {
-            "required": True,
-            "content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}},
-        }
-    },
+    openapi_extra=UPLOAD,
 )
 async def upload_import(
     request: Request,
@@ -141,8 +128,8 @@ async def upload_import(
 @router.get("/imports", summary="导入批次 Imports", response_model=Listing[ImportView])
 async def list_imports(db: Db, actor: Import, page: Paging) -> dict[str, Any]:
     """Those of the own region, newest first."""
-    after = page.after(uuid.UUID)
-    rows = await imports.listing(db, actor, after=after[0] if after else None, limit=page.limit + 1)
+    before = page.after_one(uuid.UUID)
+    rows = await imports.listing(db, actor, before=before, limit=page.limit + 1)
     return listing(rows, page, lambda row: (row["id"],))
 
 
@@ -162,10 +149,8 @@ async def import_rows(
     db: Db, actor: Import, page: Paging, id: uuid.UUID, verdict: Verdict | None = None
 ) -> dict[str, Any]:
     """Line by line. Names are masked."""
-    after = page.after(line_number)
-    rows = await imports.rows(
-        db, actor, id=id, verdict=verdict, after=after[0] if after else None, limit=page.limit + 1
-    )
+    after = page.after_one(line_number)
+    rows = await imports.rows(db, actor, id=id, verdict=verdict, after=after, limit=page.limit + 1)
     return listing(rows, page, lambda row: (row["line"],))
 
 
@@ -179,24 +164,14 @@ def line_number(text: str) -> int:
 @router.get(
     "/imports/{id}/workbook",
     summary="下载结果表 The list with its verdicts",
-    response_class=StreamingResponse,
-    responses={
-        **problems(NotFound, FileGone, WrongState, imports.ListOfAnother),
-        200: {"content": {XLSX: {}}},
-    },
+    response_class=Response,
+    responses=problems(NotFound, FileGone, WrongState, imports.ListOfAnother) | XLSX,
 )
-async def import_workbook(actor: Import, id: uuid.UUID, purpose: Purpose) -> StreamingResponse:
+async def import_workbook(actor: Import, id: uuid.UUID, purpose: Purpose) -> Response:
     """The rows to correct as they were uploaded, with what is wrong: correct them and upload this file. A second sheet
     has all rows. For who uploaded it and who may see many people unmasked. Recorded, with the purpose, for each person
     of the registry in it."""
-    file = await imports.workbook(actor, id=id, purpose=purpose)
-
-    async def pieces() -> AsyncIterator[bytes]:
-        with file:
-            while piece := file.read(1 << 18):
-                yield piece
-
-    return StreamingResponse(pieces(), media_type=XLSX, headers=attachment("导入结果.xlsx"))
+    return sheet(await imports.workbook(actor, id=id, purpose=purpose), "导入结果.xlsx")
 
 
 @router.post(

@@ -218,10 +218,8 @@ async def take_back_succession(db: Db, actor: Manage, id: uuid.UUID) -> None:
 )
 async def unassigned_households(db: Db, actor: Move, code: RegionCode, page: Paging) -> dict[str, Any]:
     """Those that nobody has assigned to one of its parts yet. The head's name is masked."""
-    after = page.after(uuid.UUID)
-    rows = await regions.unassigned(
-        db, actor, code=code, after=after[0] if after else None, limit=page.limit + 1
-    )
+    after = page.after_one(uuid.UUID)
+    rows = await regions.unassigned(db, actor, code=code, after=after, limit=page.limit + 1)
     return listing(rows, page, lambda row: (row["id"],))
 
 

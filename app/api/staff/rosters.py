@@ -23,6 +23,7 @@ from app.api.deps import (
     listing,
     staff_may,
 )
+from app.api.sheets import XLSX, sheet
 from app.errors import NotFound, StaleVersion, WrongState, problems
 from app.models.rosters import RosterKind
 from app.services import regions, rosters
@@ -33,10 +34,6 @@ router = APIRouter(tags=["名册 rosters"])
 Read = Annotated[Actor, staff_may(Permission.ROSTER_READ)]
 Manage = Annotated[Actor, staff_may(Permission.ROSTER_MANAGE)]
 Unmask = Annotated[Actor, staff_may(Permission.PERSON_UNMASK)]
-
-
-class Spreadsheet(Response):
-    media_type = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
 
 
 class RosterRow(View):
@@ -227,12 +224,12 @@ async def roster_counts(db: Db, actor: Read, region_code: RegionCode) -> list[Ro
 @router.get(
     "/roster-download",
     summary="下载名册 The roster as an Excel sheet",
-    response_class=Spreadsheet,
-    responses=problems(rosters.RosterTooLarge),
+    response_class=Response,
+    responses=problems(rosters.RosterTooLarge) | XLSX,
 )
 async def download_roster(
     db: Db, actor: Manage, purpose: Purpose, region_code: RegionCode, kind: RosterKind | None = None
 ) -> Response:
     """Full names and masked phones, marked with who took it and when. Recorded in the file of each."""
-    sheet = await rosters.workbook(db, actor, region_code=region_code, kind=kind, purpose=purpose)
-    return Spreadsheet(sheet, headers={"Content-Disposition": 'attachment; filename="roster.xlsx"'})
+    book = await rosters.workbook(db, actor, region_code=region_code, kind=kind, purpose=purpose)
+    return sheet(book, "名册.xlsx")

@@ -1,13 +1,10 @@
 """Finding people and households, saved filters, statistics, exports."""
 
 import uuid
-from collections.abc import Iterator
 from datetime import datetime
-from typing import Annotated, Any, BinaryIO
-from urllib.parse import quote
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Query
-from fastapi.responses import StreamingResponse
+from fastapi import APIRouter, Query, Response
 
 from app.access import Actor, Permission
 from app.api.deps import (
@@ -25,6 +22,7 @@ from app.api.deps import (
     listing,
     staff_may,
 )
+from app.api.sheets import XLSX, sheet
 from app.errors import NotFound, StaleVersion, problems
 from app.models.households import DocumentKind, FamilyType, HouseholdStatus, Relation, Sex
 from app.models.search import ExportStatus, SearchKind
@@ -40,7 +38,6 @@ from app.services.search import (
     households,
     people,
     statistics,
-    workbook,
 )
 
 router = APIRouter(tags=["查询与统计 search"])
@@ -48,7 +45,6 @@ Search = Annotated[Actor, staff_may(Permission.REGISTRY_SEARCH)]
 Count = Annotated[Actor, staff_may(Permission.REGISTRY_COUNT)]
 Export = Annotated[Actor, staff_may(Permission.REGISTRY_EXPORT)]
 ID = "0198c5a4-7a30-7b1e-9d55-3f0a6c2b1e03"
-PIECE = 1 << 16
 
 
 class PersonFound(View):
@@ -176,8 +172,8 @@ class ExportView(View):
 async def search_people(db: Db, actor: Search, page: Paging, body: PeopleCriteria) -> dict[str, Any]:
     """Of the own region. By name where one is sought, else by village; masked. A look by document or phone goes into
     the file of whose it is."""
-    after = page.after(uuid.UUID)
-    rows = await people.search(db, actor, body, after=after[0] if after else None, limit=page.limit + 1)
+    after = page.after_one(uuid.UUID)
+    rows = await people.search(db, actor, body, after=after, limit=page.limit + 1)
     return listing(rows, page, lambda row: (row["id"],))
 
 
@@ -207,10 +203,10 @@ async def count_households(db: Db, actor: Count, body: HouseholdCriteria) -> Cou
 
 @router.get("/saved-filters", summary="常用查询 Saved filters", response_model=Listing[FilterView])
 async def list_filters(db: Db, actor: Search, page: Paging) -> dict[str, Any]:
-    """One's own."""
-    after = page.after(uuid.UUID)
-    rows = await filters.listing(db, actor, after=after[0] if after else None, limit=page.limit + 1)
-    return listing(rows, page, lambda row: (row["id"],))
+    """One's own, the newest first."""
+    before = page.after(datetime.fromisoformat, uuid.UUID)
+    rows = await filters.listing(db, actor, before=before, limit=page.limit + 1)
+    return listing(rows, page, lambda row: (row["created_at"].isoformat(), row["id"]))
 
 
 @router.post(
@@ -269,8 +265,8 @@ async def request_export(
 @router.get("/exports", summary="我的导出 One's exports", response_model=Listing[ExportView])
 async def list_exports(db: Db, actor: Export, page: Paging) -> dict[str, Any]:
     """The newest first."""
-    before = page.after(uuid.UUID)
-    rows = await exports.listing(db, actor, before=before[0] if before else None, limit=page.limit + 1)
+    before = page.after_one(uuid.UUID)
+    rows = await exports.listing(db, actor, before=before, limit=page.limit + 1)
     return listing(rows, page, lambda row: (row.id,))
 
 
@@ -282,18 +278,9 @@ async def export_progress(db: Db, actor: Export, id: uuid.UUID) -> ExportView:
 @router.get(
     "/exports/{id}/file",
     summary="下载导出文件 The workbook of an export",
-    response_class=StreamingResponse,
-    responses=problems(NotFound, FileGone, exports.UnmaskingNotAllowed, exports.ExportNotReady)
-    | {200: {"content": {workbook.MEDIA_TYPE: {"schema": {"type": "string", "format": "binary"}}}}},
+    response_class=Response,
+    responses=problems(NotFound, FileGone, exports.UnmaskingNotAllowed, exports.ExportNotReady) | XLSX,
 )
-async def export_file(db: Db, actor: Export, id: uuid.UUID) -> StreamingResponse:
+async def export_file(db: Db, actor: Export, id: uuid.UUID) -> Response:
     """For who asked for it only, for a week."""
-    file = await exports.download(db, actor, id=id)
-    headers = {"Content-Disposition": f"attachment; filename*=UTF-8''{quote(f'{id}.xlsx')}"}
-    return StreamingResponse(_pieces(file), media_type=workbook.MEDIA_TYPE, headers=headers)
-
-
-def _pieces(file: BinaryIO) -> Iterator[bytes]:
-    with file:
-        while piece := file.read(PIECE):
-            yield piece
+    return sheet(await exports.download(db, actor, id=id), f"{id}.xlsx")

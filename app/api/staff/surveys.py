@@ -119,8 +119,8 @@ class SurveyProgress(RegionProgress):
 @router.get("/survey-templates", summary="问卷 Questionnaires", response_model=Listing[SurveyTemplateView])
 async def survey_templates(db: Db, actor: Read, page: Paging) -> dict[str, Any]:
     """Every version, the newest first; one that is retired is asked no more."""
-    after = page.after(uuid.UUID)
-    rows = await surveys.listing(db, actor, after=after[0] if after else None, limit=page.limit + 1)
+    before = page.after_one(uuid.UUID)
+    rows = await surveys.listing(db, actor, before=before, limit=page.limit + 1)
     return listing(rows, page, lambda row: (row.id,))
 
 

@@ -15,7 +15,7 @@ from app.models.corrections import CorrectionField
 from app.models.households import Couple, DocumentKind, Household, HukouType, Person, Sex
 from app.services import documents, regions
 from app.services.households.forms import Phone
-from app.services.plain import Body, Day, Line, RegionCode, Text
+from app.services.plain import Body, Day, Line, RegionCode, Text, require_past
 
 F = CorrectionField
 #: Where the new value stands in the body of a request.
@@ -94,12 +94,13 @@ Value = str | dict[str, str] | None
 
 
 class DocumentRegistered(Conflict, constraint="uq_person_document_index"):
-    """Found out at the approval only, so that nobody tries out numbers: each try is a request that stays."""
+    """Found out at the approval only, so that nobody tries out numbers: each try is a request that stays. `office`:
+    the one that keeps the other."""
 
     zh, en = "该证件已登记给其他人", "This document is registered to somebody else"
     do_zh, do_en = (
-        "请核对证件；确为同一人的，请办理合并",
-        "Check the document; if it is one person, merge the two",
+        "请核对证件；确为同一人的，请与 office 所示的乡镇（街道）联系后办理合并",
+        "Check the document; if it is one person, ask the office named in office, and merge the two",
     )
 
 
@@ -162,8 +163,7 @@ async def check(db: AsyncSession, person: Person, change: Change) -> None:
         case NewHukouRegion():
             await regions.require(db, {VALUE: change.value})
         case NewResidentSince():
-            if change.value > clock.today():
-                raise Invalid.at(VALUE, "不能晚于今天", "lies in the future")
+            require_past(VALUE, change.value)
         case NewName() | NewPhone() | NewHukouType() | NewAddress():
             pass
         case _:

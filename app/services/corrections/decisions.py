@@ -15,8 +15,9 @@ from app.models.households import Household, Person
 from app.models.identity import ResidentAccount, Role
 from app.services import audit, documents, identity
 from app.services.corrections import changes
-from app.services.corrections.changes import CHANGE, Change, NewDocument, NewPhone
+from app.services.corrections.changes import CHANGE, Change, DocumentRegistered, NewDocument, NewPhone
 from app.services.corrections.requests import Asked, held, household_of, read, subject_of
+from app.services.duplicates import offices
 from app.services.households import family_types
 from app.services.households.handbook import note
 
@@ -139,14 +140,17 @@ async def _apply(
         raise CannotApply(errors=problem.errors) from problem
     match change:
         case NewDocument():
-            _set_document(subject, documents.read(change.value.kind, change.value.number))
+            await _set_document(db, subject, documents.read(change.value.kind, change.value.number))
         case NewPhone():
             await _set_phone(db, actor, row, subject, change.value)
         case _:
             setattr(subject, change.field, change.value)
 
 
-def _set_document(person: Person, document: documents.Document) -> None:
+async def _set_document(db: AsyncSession, person: Person, document: documents.Document) -> None:
+    holder = (await identity.holders(db, [document.index])).get(document.index)
+    if holder is not None and document.index != person.document_index:
+        raise DocumentRegistered(office=(await offices.of(db, [holder.id])).get(holder.id))
     person.document_kind, person.document_number = document.kind, document.number
     person.document_index = document.index
     born: date = document.birth_date or person.birth_date

@@ -9,9 +9,9 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import aliased
 
 from app import clock
-from app.access import Actor, fetch, visible
+from app.access import Actor, fetch, fetch_version, visible
 from app.crypto import mask_name
-from app.errors import Conflict, Forbidden, Invalid, NotFound, StaleVersion, WrongState
+from app.errors import Conflict, Forbidden, Invalid, NotFound, WrongState
 from app.models.corrections import Correction, CorrectionField, CorrectionStatus
 from app.models.households import Household, HouseholdStatus, Membership, Person
 from app.models.identity import Role
@@ -21,6 +21,7 @@ from app.services.corrections.changes import Change, NewAddress
 from app.services.households import belonging
 from app.services.households.handbook import note
 from app.services.idempotency import Key
+from app.services.pages import newest_first
 
 
 class CorrectionPending(
@@ -146,9 +147,7 @@ async def held(db: AsyncSession, actor: Actor, id: uuid.UUID, version: int) -> C
     if subject_id is None:
         raise NotFound
     await belonging.lock_homes(db, [subject_id], [subject_id])
-    row = await fetch(db, actor, Correction, id, lock=True)
-    if row.version != version:
-        raise StaleVersion(current_version=row.version)
+    row = await fetch_version(db, actor, Correction, id, version)
     if row.status is not CorrectionStatus.OPEN:
         raise WrongState(status_now=row.status)
     return row
@@ -176,14 +175,10 @@ async def listing(
     return [_asked(actor, row, name) for row, name in rows]
 
 
-async def own(
-    db: AsyncSession, actor: Actor, *, after: tuple[datetime, uuid.UUID] | None, limit: int
-) -> list[Asked]:
+async def own(db: AsyncSession, actor: Actor, *, before: uuid.UUID | None, limit: int) -> list[Asked]:
     """What the resident asked for, or others about the resident, newest first."""
     query = _with_names().where(visible(actor, Correction))
-    if after is not None:
-        query = query.where(func.row(Correction.requested_at, Correction.id) < func.row(*after))
-    rows = await db.execute(query.order_by(Correction.requested_at.desc(), Correction.id.desc()).limit(limit))
+    rows = await db.execute(newest_first(query, Correction.requested_at, Correction.id, before, limit))
     return [_asked(actor, row, name) for row, name in rows]
 
 

@@ -2,7 +2,6 @@
 
 import uuid
 from collections.abc import Collection
-from datetime import datetime
 from functools import reduce
 from typing import Any
 
@@ -19,6 +18,7 @@ from app.models.households import Household, Membership, Person
 from app.services import audit
 from app.services.duplicates import merging, offices
 from app.services.idempotency import Key
+from app.services.pages import newest_first
 from app.services.regions.reading import reaches
 
 #: What is compared side by side.
@@ -157,11 +157,7 @@ async def confirm(
     return merge
 
 
-async def merges(
-    db: AsyncSession, actor: Actor, *, before: tuple[datetime, uuid.UUID] | None, limit: int
-) -> list[Merge]:
+async def merges(db: AsyncSession, actor: Actor, *, before: uuid.UUID | None, limit: int) -> list[Merge]:
     """Merges of the worker's region, newest first."""
     query = select(Merge).where(visible(actor, Merge))
-    if before is not None:
-        query = query.where(func.row(Merge.merged_at, Merge.id) < func.row(*before))
-    return list(await db.scalars(query.order_by(Merge.merged_at.desc(), Merge.id.desc()).limit(limit)))
+    return list(await db.scalars(newest_first(query, Merge.merged_at, Merge.id, before, limit)))

@@ -10,7 +10,8 @@ from sqlalchemy.orm import aliased
 from app import clock
 from app.access import Actor, fetch
 from app.errors import Invalid, Unavailable, WrongState, to_problem
-from app.models.appointments import Appointment, AppointmentStatus, HealthcareService, Qualification
+from app.models.appointments import Appointment, AppointmentStatus, Qualification
+from app.models.catalogue import HealthcareService
 from app.models.consents import Consent
 from app.models.duplicates import Merge, Suspicion, SuspicionStatus
 from app.models.households import Couple, Household, HouseholdStatus, Membership, Person, Relation

@@ -8,11 +8,10 @@ from sqlalchemy.dialects.postgresql import distinct_on
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import aliased
 
-from app.access import region_bounds
+from app.access import lies_in
+from app.errors import Place, place
 from app.models.households import Household, Membership
-from app.models.regions import Region
-
-TOWN, COUNTY = 4, 3
+from app.models.regions import COUNTY, TOWN, Region
 
 
 async def names(db: AsyncSession, codes: Iterable[str]) -> dict[str, str]:
@@ -47,11 +46,19 @@ async def of(db: AsyncSession, people: Iterable[uuid.UUID]) -> dict[uuid.UUID, s
     return {person: named[region] for person, region in regions.items()}
 
 
+async def whom_to_ask(db: AsyncSession, at: dict[uuid.UUID, str], zh: str, en: str) -> list[Place]:
+    """What is wrong at each place, and the office that keeps the person whom it is about: to somebody who has the
+    document in hand."""
+    found = await of(db, at)
+    ask = {id: (f"，请联系{office}", f": ask {office}") for id, office in found.items()}
+    told = {id: ask.get(id, ("", "")) for id in at}
+    return [place(pointer, zh + told[id][0], en + told[id][1]) for id, pointer in at.items()]
+
+
 def common(one: str, other: str) -> str:
     """The smallest division in which both lie, by code; that of the whole country has only zeros."""
     for length in (12, 9, 6, 4, 2):
         code = one[:length].ljust(12, "0")
-        first, last = region_bounds(code)
-        if first <= other <= last:
+        if lies_in(other, code):
             return code
     return "0" * 12

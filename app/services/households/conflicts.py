@@ -7,7 +7,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.crypto import mask_address
 from app.errors import StaleVersion
-from app.models.households import Household, HouseholdEvent
+from app.models.handbook import HouseholdEvent
+from app.models.households import Household
 from app.services.households.forms import Form
 from app.services.households.reading import masked_form
 

@@ -34,16 +34,8 @@ from sqlalchemy.orm.util import identity_key
 from app import clock
 from app.access import Actor, Permission
 from app.db import begin
-from app.models.households import (
-    Couple,
-    FamilyType,
-    Household,
-    HouseholdEvent,
-    HouseholdStatus,
-    Membership,
-    Person,
-    Relation,
-)
+from app.models.handbook import HouseholdEvent
+from app.models.households import Couple, FamilyType, Household, HouseholdStatus, Membership, Person, Relation
 from app.models.identity import Role
 from app.models.imports import KEPT, ImportBatch
 from app.services import audit

@@ -11,7 +11,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from app import clock
 from app.access import Actor
 from app.db import new_id
-from app.models.households import HandbookDetail, Household, HouseholdEvent, Membership, Person
+from app.models.handbook import HandbookDetail, HouseholdEvent
+from app.models.households import Household, Membership, Person
 from app.models.identity import ResidentAccount
 from app.services import audit, documents
 from app.services.households.forms import Form

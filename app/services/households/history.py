@@ -16,17 +16,12 @@ from app import clock
 from app.access import AGE_OF_OWN_CONSENT, Actor, fetch, unrestricted
 from app.crypto import mask_name
 from app.errors import NotFound
-from app.models.households import (
-    HandbookDetail,
-    Household,
-    Membership,
-    Person,
-    Relation,
-)
+from app.models.handbook import HandbookDetail
+from app.models.households import Household, Membership, Person, Relation
 from app.models.identity import Role
 from app.services import audit, identity
 from app.services.households import belonging
-from app.services.households.handbook import people_of
+from app.services.households.handbook import members_of, people_of
 from app.services.households.steps import steps_of
 from app.settings import ROOT
 
@@ -107,10 +102,7 @@ async def _named(db: AsyncSession, actor: Actor, row: Household) -> set[uuid.UUI
     """Whose names a resident reads in full: of those who belong to the household now. None: everybody's."""
     if actor.role is not Role.RESIDENT:
         return None
-    here = select(Membership.person_id).where(
-        Membership.household_id == row.id, Membership.valid_to.is_(None)
-    )
-    return set(await db.scalars(here))
+    return set(await db.scalars(members_of(row)))
 
 
 async def _in_care(db: AsyncSession, own_id: uuid.UUID, row: Household) -> set[uuid.UUID]:

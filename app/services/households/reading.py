@@ -1,9 +1,10 @@
 """What residents and workers see of households: masked, unless the look is audited with its purpose."""
 
 import uuid
+from collections.abc import Collection
 from typing import Any
 
-from sqlalchemy import func, select
+from sqlalchemy import and_, func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.access import Actor, Permission, fetch, unrestricted, visible
@@ -23,7 +24,7 @@ from app.models.regions import Region
 from app.services import audit
 from app.services.households import family_types
 from app.services.households.forms import Form
-from app.services.households.handbook import members_of, people_of
+from app.services.households.handbook import people_of
 
 
 async def listing(
@@ -39,7 +40,7 @@ async def listing(
         select(Household, Region.name.label("region_name"), Person.name.label("registrant"))
         .join(Region, Region.code == Household.region_code)
         .outerjoin(ResidentAccount, ResidentAccount.id == Household.account_id)
-        .outerjoin(Person, Person.id == ResidentAccount.person_id)
+        .outerjoin(Person, and_(Person.id == ResidentAccount.person_id, unrestricted(actor)))
         .where(visible(actor, Household), Household.status == status)
         .order_by(Household.region_code, Household.id)
         .limit(limit)
@@ -75,14 +76,16 @@ async def detail(
         form = form if form is None or unmasked else masked_form(form)
         # Free text of a worker, for those who verify.
         marks = marks if actor.may(Permission.HOUSEHOLD_VERIFY) else [mark | {"note": ""} for mark in marks]
+    members = await _members(db, actor, row, unmasked=unmasked)
+    ids = [member["id"] for member in members]
     action = "read_unmasked" if unmasked else "read"
     await audit.record(db, actor, action, "household", id, people=await people_of(db, row), purpose=purpose)
     return {
         "id": row.id, "number": row.number, "status": row.status, "region_code": row.region_code,
         "family_type": row.family_type, "family_type_basis": await family_types.basis(db, actor, row),
         "version": row.version, "marks": marks, "form": form,
-        "address": row.address if unmasked else None, "members": await _members(db, actor, row, unmasked=unmasked),
-        "couple": await _couple(db, row), "categories": await _categories(db, row),
+        "address": row.address if unmasked else None, "members": members,
+        "couple": await _couple(db, ids), "categories": await _categories(db, row, ids),
     }  # fmt: skip
 
 
@@ -128,17 +131,15 @@ def person_view(person: Person, *, unmasked: bool) -> dict[str, Any]:
     }
 
 
-async def _couple(db: AsyncSession, row: Household) -> Couple | None:
-    members = members_of(row)
+async def _couple(db: AsyncSession, members: Collection[uuid.UUID]) -> Couple | None:
     query = select(Couple).where(
         Couple.wife_id.in_(members), Couple.husband_id.in_(members), Couple.valid_to.is_(None)
     )
     return await db.scalar(query.limit(1))
 
 
-async def _categories(db: AsyncSession, row: Household) -> list[Category]:
-    # Known beforehand: beside an OR a subquery has the whole table read.
-    members = list(await db.scalars(members_of(row)))
+async def _categories(db: AsyncSession, row: Household, members: Collection[uuid.UUID]) -> list[Category]:
+    # Values: beside an OR a subquery has the whole table read.
     query = select(Category).where((Category.household_id == row.id) | Category.person_id.in_(members))
     return list(await db.scalars(query.order_by(Category.valid_from, Category.id)))
 

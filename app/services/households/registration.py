@@ -11,6 +11,7 @@ from app.access import Actor, fetch, own_household
 from app.errors import Conflict, Invalid, WrongState
 from app.models.households import Household, HouseholdStatus, Person
 from app.services import idempotency, identity
+from app.services.duplicates import offices
 from app.services.households.conflicts import stale
 from app.services.households.forms import Form, Mark, check, require_places
 from app.services.households.handbook import note
@@ -23,7 +24,7 @@ class HouseholdPending(Conflict, constraint="uq_household_account_id_pending"):
 
 
 class AlreadyInHousehold(Conflict, constraint="uq_membership_person_id_active"):
-    zh, en = "该人员已登记在其他家庭", "This person already belongs to a household"
+    zh, en = "该人员已登记在家庭中", "This person already belongs to a household"
     do_zh = "请核对成员名单；确属本户的，请联系 errors 中所示的乡镇（街道）办理迁出，或核实是否重复登记"
     do_en = "Check the members; the office that errors names can hand somebody over, or may have them registered twice"
 
@@ -42,7 +43,7 @@ async def register(db: AsyncSession, actor: Actor, *, key: Key, form: Form) -> H
     if await idempotency.claim(db, actor, key):
         await _check(db, own, form)
         if await db.scalar(select(own_household(actor))):
-            raise AlreadyInHousehold
+            raise await already_in_household(db, {own.id: "/members"})
         row = Household(id=key.id, account_id=actor.id, status=HouseholdStatus.DRAFT, created_at=clock.now())
         _fill(row, form)
         db.add(row)
@@ -54,6 +55,12 @@ async def register(db: AsyncSession, actor: Actor, *, key: Key, form: Form) -> H
 async def _check(db: AsyncSession, own: Person, form: Form) -> None:
     if own.document_index not in {document.index for document in await check(db, form)}:
         raise Invalid.at("/members", "成员中须包含您本人", "you must be one of the members")
+
+
+async def already_in_household(db: AsyncSession, at: dict[uuid.UUID, str]) -> AlreadyInHousehold:
+    """These people, each at its place in the form, with the office that can hand them over."""
+    kind = AlreadyInHousehold
+    return kind(errors=await offices.whom_to_ask(db, at, kind.zh, kind.en))
 
 
 def _fill(row: Household, form: Form) -> None:

@@ -27,9 +27,11 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.access import Actor, visible
 from app.db import Base
-from app.models.appointments import Appointment, AppointmentStatus, HealthcareService
+from app.models.appointments import Appointment, AppointmentStatus
+from app.models.catalogue import HealthcareService
 from app.models.follow_ups import FollowUp, FollowUpStatus
-from app.models.households import Category, CategoryDefinition, Household, HouseholdEvent, Membership
+from app.models.handbook import HouseholdEvent
+from app.models.households import Category, CategoryDefinition, Household, Membership
 from app.models.identity import Role
 from app.models.life_events import LifeEvent
 from app.models.results import DiagnosticReport

@@ -8,7 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from app import clock
 from app.access import Actor
 from app.db import new_id
-from app.errors import Invalid, Place, place
+from app.errors import Invalid
 from app.models.households import Category, Couple, Household, HouseholdStatus, Membership, Person
 from app.models.identity import ResidentAccount
 from app.services import identity
@@ -16,7 +16,7 @@ from app.services.duplicates import finding, offices
 from app.services.households import family_types
 from app.services.households.forms import Form, Member, check
 from app.services.households.handbook import note
-from app.services.households.registration import AlreadyInHousehold, locked
+from app.services.households.registration import already_in_household, locked
 
 
 async def verify(db: AsyncSession, actor: Actor, *, id: uuid.UUID, version: int) -> Household:
@@ -79,7 +79,7 @@ async def _people(db: AsyncSession, actor: Actor, row: Household, form: Form) ->
     if wrong:
         why = "该证件已用其他姓名登记", "this document is registered under another name"
         at = {id: f"/members/{form.members.index(member)}/name" for id, member in wrong.items()}
-        raise Invalid(errors=await _where(db, at, *why))
+        raise Invalid(errors=await offices.whom_to_ask(db, at, *why))
     return [people[document.index] for _, document in members]
 
 
@@ -95,15 +95,7 @@ async def _require_free(db: AsyncSession, people: list[Person]) -> None:
     taken = set(await db.scalars(query))
     if taken:
         at = {id: f"/members/{number}" for number, id in enumerate(ids) if id in taken}
-        raise AlreadyInHousehold(errors=await _where(db, at, AlreadyInHousehold.zh, AlreadyInHousehold.en))
-
-
-async def _where(db: AsyncSession, at: dict[uuid.UUID, str], zh: str, en: str) -> list[Place]:
-    """To the worker, who has seen the document: which office to ask, and nothing of who it is."""
-    found = await offices.of(db, at)
-    ask = {id: (f"，请联系{office}", f": ask {office}") for id, office in found.items()}
-    told = {id: ask.get(id, ("", "")) for id in at}
-    return [place(pointer, zh + told[id][0], en + told[id][1]) for id, pointer in at.items()]
+        raise await already_in_household(db, at)
 
 
 def _marry(db: AsyncSession, form: Form, people: list[Person]) -> None:

@@ -11,15 +11,16 @@ from sqlalchemy import and_, delete, exists, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app import clock
-from app.access import Actor, fetch, visible
+from app.access import Actor, fetch, fetch_version, visible
 from app.crypto import mask_name
 from app.db import begin, new_id
-from app.errors import Conflict, StaleVersion, WrongState
+from app.errors import Conflict, WrongState
 from app.models.files import StoredFile
 from app.models.imports import AT_WORK, KEPT, ImportBatch, ImportRow, ImportStatus, Verdict
 from app.services import audit, files, idempotency, queue
 from app.services.idempotency import Key
 from app.services.imports import checking, committing, undo
+from app.services.pages import newest_first
 from app.settings import settings
 
 log = logging.getLogger("nuanxin.imports")
@@ -71,13 +72,12 @@ async def _receive(db: AsyncSession, actor: Actor, file: BinaryIO, *, key: Key, 
 
 
 async def listing(
-    db: AsyncSession, actor: Actor, *, after: uuid.UUID | None, limit: int
+    db: AsyncSession, actor: Actor, *, before: uuid.UUID | None, limit: int
 ) -> list[dict[str, Any]]:
     """Imports of the worker's region, newest first."""
     query = select(ImportBatch, StoredFile).join(StoredFile, StoredFile.id == ImportBatch.file_id)
-    query = query.where(visible(actor, ImportBatch)).order_by(ImportBatch.id.desc()).limit(limit)
-    if after is not None:
-        query = query.where(ImportBatch.id < after)
+    query = query.where(visible(actor, ImportBatch))
+    query = newest_first(query, ImportBatch.created_at, ImportBatch.id, before, limit)
     return [_view(batch, stored) for batch, stored in await db.execute(query)]
 
 
@@ -122,9 +122,7 @@ async def rows(
 async def _locked(
     db: AsyncSession, actor: Actor, id: uuid.UUID, version: int, *states: ImportStatus
 ) -> ImportBatch:
-    batch = await fetch(db, actor, ImportBatch, id, lock=True)
-    if batch.version != version:
-        raise StaleVersion(current_version=batch.version)
+    batch = await fetch_version(db, actor, ImportBatch, id, version)
     if batch.status not in states:
         raise WrongState(status_now=batch.status)
     return batch

@@ -181,22 +181,7 @@ UPDATE import_row r
 
 def households(given: dict[str, Any]) -> Insert:
     """The new ones, each with its type as the rule sees it; with somebody known before, it is seen afterwards."""
-    lines = _lines(given)
-    line = lines.c
-    counts = family_types.counted(
-        born=line.birth_date, wife=line.wife, relation=line.relation, lives=line.region_code,
-        belongs=line.hukou_region_code,
-    )  # fmt: skip
-    addresses = func.array_agg(aggregate_order_by(line.address_sealed, line.line))
-    home = (
-        select(
-            line.household_id, func.min(line.region_code).label("region_code"),
-            func.min(line.local_number).label("local_number"),
-            addresses.filter(line.address_sealed.is_not(None))[1].label("address_sealed"),
-            func.bool_or(line.known).label("known"), *counts,
-        )
-        .group_by(line.household_id).having(func.bool_or(line.new)).subquery()
-    )  # fmt: skip
+    home = _new_homes(given)
     values = {
         Household.id: home.c.household_id, Household.region_code: home.c.region_code,
         Household.local_number: home.c.local_number, Household.address_sealed: home.c.address_sealed,
@@ -213,6 +198,25 @@ def households(given: dict[str, Any]) -> Insert:
         index_elements=[Household.region_code, Household.local_number],
         index_where=text("local_number IS NOT NULL AND status = 'active'"),
     )
+
+
+def _new_homes(given: dict[str, Any]) -> Subquery:
+    """With what the family type depends on."""
+    line = _lines(given).c
+    counts = family_types.counted(
+        born=line.birth_date, wife=line.wife, relation=line.relation, lives=line.region_code,
+        belongs=line.hukou_region_code,
+    )  # fmt: skip
+    addresses = func.array_agg(aggregate_order_by(line.address_sealed, line.line))
+    return (
+        select(
+            line.household_id, func.min(line.region_code).label("region_code"),
+            func.min(line.local_number).label("local_number"),
+            addresses.filter(line.address_sealed.is_not(None))[1].label("address_sealed"),
+            func.bool_or(line.known).label("known"), *counts,
+        )
+        .group_by(line.household_id).having(func.bool_or(line.new)).subquery()
+    )  # fmt: skip
 
 
 def _lines(given: dict[str, Any]) -> Subquery:

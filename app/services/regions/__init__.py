@@ -1,15 +1,16 @@
 """Administrative divisions: reading, importing villages, successors and who follows them."""
 
+from app.models.regions import TOWN
 from app.services.regions.checks import NewSuccession
 from app.services.regions.files import RegionFileRefused
 from app.services.regions.following import JOB, apply_due
 from app.services.regions.imports import load_villages
 from app.services.regions.reading import (
-    TOWN,
     RegionOutsideOwn,
     children,
     get,
     name_on,
+    reaches,
     require,
     require_own_region,
     successors,
@@ -31,6 +32,7 @@ __all__ = [
     "listing",
     "load_villages",
     "name_on",
+    "reaches",
     "record",
     "record_file",
     "require",

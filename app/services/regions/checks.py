@@ -9,13 +9,11 @@ from pydantic import Field
 from sqlalchemy import or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.models.regions import Region, RegionSuccession, SuccessionKind
+from app.models.regions import COUNTY, Region, RegionSuccession, SuccessionKind
 from app.services.plain import Body, Day, RegionCode, Text, example
 from app.services.regions.files import LONGEST_NAME, above, level_of
 from app.services.regions.imports import province
 from app.settings import settings
-
-COUNTY = 3
 
 
 class NewSuccession(Body):

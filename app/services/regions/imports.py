@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from app import clock
 from app.access import Actor, region_bounds
 from app.db import Base, new_id
-from app.models.regions import Region, RegionSuccession, SuccessionKind
+from app.models.regions import VILLAGE, Region, RegionSuccession, SuccessionKind
 from app.services import audit
 from app.services.regions.files import (
     CODE,
@@ -41,7 +41,6 @@ CLASS = re.compile("[12][0-9]{2}")
 # Entries that stand for no division (市辖区, 省直辖县级行政区划): what they hold lies directly below the next above.
 PSEUDO = {"市辖区", "县", "省直辖县级行政区划", "自治区直辖县级行政区划"}
 CHUNK = 5000
-VILLAGE = 5
 
 Progress = Callable[[int, int], None]
 

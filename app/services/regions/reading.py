@@ -5,12 +5,10 @@ from datetime import date
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.access import Actor, region_bounds
+from app.access import Actor, lies_in
 from app.errors import Forbidden, Invalid, NotFound, place
 from app.models.identity import Role
 from app.models.regions import Region, RegionSuccession, SuccessionKind
-
-TOWN = 4
 
 
 class RegionOutsideOwn(Forbidden):
@@ -76,8 +74,7 @@ def reaches(actor: Actor, *codes: str) -> bool:
     """Whether all of these are the actor's own region or lie below it."""
     if actor.role is Role.SYSTEM:
         return True
-    first, last = region_bounds(actor.region_code)
-    return all(first <= code <= last for code in codes)
+    return all(lies_in(code, actor.region_code) for code in codes)
 
 
 async def require_own_region(db: AsyncSession, actor: Actor, region_code: str) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 from sqlalchemy import and_, literal, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.access import Actor, visible
+from app.access import Actor, unrestricted, visible
 from app.crypto import mask_name
 from app.db import Base
 from app.errors import Invalid, NotFound, place
@@ -37,7 +37,7 @@ async def unassigned(
     query = (
         select(Household, Person.name)
         .outerjoin(Membership, head)
-        .outerjoin(Person, Person.id == Membership.person_id)
+        .outerjoin(Person, and_(Person.id == Membership.person_id, unrestricted(actor)))
         .where(
             visible(actor, Household),
             Household.region_code == code,

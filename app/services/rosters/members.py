@@ -10,16 +10,16 @@ from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app import clock
-from app.access import Actor, fetch, region_bounds, visible, within
+from app.access import Actor, fetch, fetch_version, lies_in, visible, within
 from app.crypto import mask_name, mask_phone
-from app.errors import Invalid, StaleVersion, WrongState
+from app.errors import Invalid, WrongState
 from app.models.households import Person
 from app.models.regions import Region
 from app.models.rosters import RosterKind, RosterMember, TrainingCertificate
 from app.models.staff import StaffAccount
 from app.services import audit, idempotency, regions
 from app.services.idempotency import Key
-from app.services.plain import Body, Day, Line, RegionCode, example
+from app.services.plain import Body, Day, Line, RegionCode, example, require_past
 
 SHOWN: dict[str, Any] = {
     "kind": "volunteer",
@@ -85,9 +85,7 @@ async def leave(db: AsyncSession, actor: Actor, *, id: uuid.UUID, version: int, 
 
 
 async def _present(db: AsyncSession, actor: Actor, id: uuid.UUID, version: int) -> RosterMember:
-    row = await fetch(db, actor, RosterMember, id, lock=True)
-    if row.version != version:
-        raise StaleVersion(current_version=row.version)
+    row = await fetch_version(db, actor, RosterMember, id, version)
     if row.left_on is not None:
         raise WrongState(status_now="left")
     return row
@@ -98,8 +96,7 @@ async def _check(
 ) -> None:
     if before is None or new.region_code != before.region_code:
         await regions.require_own_region(db, actor, new.region_code)
-    if new.joined_on > clock.today():
-        raise Invalid.at("/joined_on", "不能晚于今天", "must not lie ahead")
+    require_past("/joined_on", new.joined_on)
     if new.person_id is not None and (before is None or new.person_id != before.person_id):
         await fetch(db, actor, Person, new.person_id)
     if new.staff_account_id is not None:
@@ -187,9 +184,4 @@ async def counts(db: AsyncSession, actor: Actor, *, region_code: str) -> list[di
 
 def _division_of(code: str, divisions: list[Region]) -> str:
     """The last that holds it: the whole comes first, its parts after it."""
-    holding = [
-        region.code
-        for region in divisions
-        if region_bounds(region.code)[0] <= code <= region_bounds(region.code)[1]
-    ]
-    return holding[-1]
+    return [region.code for region in divisions if lies_in(code, region.code)][-1]

@@ -19,6 +19,7 @@ from app.models.search import ExportStatus, RegistryExport, SearchKind
 from app.models.staff import StaffAccount
 from app.services import audit, files, idempotency, queue
 from app.services.idempotency import Key
+from app.services.pages import newest_first
 from app.services.search import filters, households, people
 from app.services.search.households import HouseholdCriteria
 from app.services.search.people import PeopleCriteria
@@ -96,9 +97,8 @@ async def listing(
 ) -> list[RegistryExport]:
     """One's own, the newest first."""
     query = select(RegistryExport).where(visible(actor, RegistryExport))
-    if before is not None:
-        query = query.where(RegistryExport.id < before)
-    return list(await db.scalars(query.order_by(RegistryExport.id.desc()).limit(limit)))
+    query = newest_first(query, RegistryExport.created_at, RegistryExport.id, before, limit)
+    return list(await db.scalars(query))
 
 
 async def get(db: AsyncSession, actor: Actor, *, id: uuid.UUID) -> RegistryExport:

@@ -1,15 +1,16 @@
 """Searches that a worker makes often, kept under a name."""
 
 import uuid
+from datetime import datetime
 from typing import Annotated, Any
 
 from pydantic import Field, TypeAdapter, ValidationError
-from sqlalchemy import select
+from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app import clock
-from app.access import Actor, fetch, visible
-from app.errors import Conflict, StaleVersion
+from app.access import Actor, fetch, fetch_version, visible
+from app.errors import Conflict
 from app.models.search import SavedFilter
 from app.services import audit, idempotency
 from app.services.idempotency import Key
@@ -60,9 +61,7 @@ async def change(
     db: AsyncSession, actor: Actor, *, id: uuid.UUID, version: int, name: str,
     criteria: PeopleCriteria | HouseholdCriteria,
 ) -> dict[str, Any]:  # fmt: skip
-    row = await fetch(db, actor, SavedFilter, id, lock=True)
-    if row.version != version:
-        raise StaleVersion(current_version=row.version)
+    row = await fetch_version(db, actor, SavedFilter, id, version)
     await matching.prepare(db, actor, criteria)
     row.name, row.criteria = name, written(criteria)
     await db.flush()  # the new version is shown
@@ -77,12 +76,14 @@ async def delete(db: AsyncSession, actor: Actor, *, id: uuid.UUID) -> None:
 
 
 async def listing(
-    db: AsyncSession, actor: Actor, *, after: uuid.UUID | None, limit: int
+    db: AsyncSession, actor: Actor, *, before: tuple[datetime, uuid.UUID] | None, limit: int
 ) -> list[dict[str, Any]]:
-    """One's own, oldest first: a name may be somebody's, and cursors travel in addresses."""
-    query = select(SavedFilter).where(visible(actor, SavedFilter)).order_by(SavedFilter.id).limit(limit)
-    if after is not None:
-        query = query.where(SavedFilter.id > after)
+    """One's own, the newest first: not by name, which may be somebody's, and cursors travel in addresses. The cursor
+    has the moment too: the last one shown may have been deleted since."""
+    query = select(SavedFilter).where(visible(actor, SavedFilter))
+    if before is not None:
+        query = query.where(func.row(SavedFilter.created_at, SavedFilter.id) < func.row(*before))
+    query = query.order_by(SavedFilter.created_at.desc(), SavedFilter.id.desc()).limit(limit)
     return [_view(row) for row in await db.scalars(query)]
 
 

@@ -38,7 +38,7 @@ JOB = "recompute_statistics"
 #: Inclusive ages; those of the services: 0–6 and 7–14 insured apart, 15–49 of child-bearing age.
 BANDS = ((0, 6), (7, 14), (15, 49), (50, 59), (60, 69), (70, 79), (80, None))
 AT_LONGEST = timedelta(minutes=10)
-ONLY_ONE = 7_301_664_013  # advisory lock
+ONLY_ONE = 7_301_664_015  # advisory lock
 
 
 async def request(db: AsyncSession) -> None:

@@ -34,7 +34,6 @@ from app.models.regions import Region
 from app.services import files
 from app.services.imports import columns
 
-MEDIA_TYPE = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
 HIDDEN = "***"
 ZH: dict[Any, str] = {
     Relation.HEAD: "户主", Relation.SPOUSE: "配偶", Relation.CHILD: "子女", Relation.PARENT: "父母",

@@ -10,13 +10,14 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app import clock
-from app.access import Actor, region_bounds, visible, within
+from app.access import Actor, at_or_above, lies_in, visible, within
 from app.models.households import Household, HouseholdStatus
 from app.models.regions import Region
 from app.models.surveys import SurveyResponse, SurveyTally, SurveyTemplate
 from app.services import regions
+from app.services.pages import newest_first
 from app.services.search import statistics
-from app.services.surveys.templates import CHOSEN, Question, QuestionType, above, questions_of
+from app.services.surveys.templates import CHOSEN, Question, QuestionType, questions_of
 
 Place = tuple[str, int, str, str, str]
 KEY = [column.name for column in SurveyTally.__table__.primary_key]
@@ -138,14 +139,14 @@ async def progress(db: AsyncSession, actor: Actor, *, code: str, region_code: st
         within(SurveyTally.region_code, region_code),
     )  # fmt: skip
     answered = (await db.execute(query)).all()
-    rows = []
-    for one in places:
-        first, last = region_bounds(one["region_code"])
-        rows.append({
+    rows = [
+        {
             "region_code": one["region_code"], "region_name": one["region_name"],
             "households": one["figures"].get("households", 0), "as_of": one["as_of"],
-            "answered": sum(number for place, number in answered if first <= place <= last),
-        })  # fmt: skip
+            "answered": sum(number for place, number in answered if lies_in(place, one["region_code"])),
+        }
+        for one in places
+    ]  # fmt: skip
     return {**rows[0], "below": rows[1:]}
 
 
@@ -153,14 +154,16 @@ async def _asked_in(db: AsyncSession, code: str, region_code: str) -> list[Quest
     """What is or was asked in, around or within the region: each question in its newest words, with every choice
     that it ever had."""
     around = or_(
-        SurveyTemplate.region_code.in_(above(region_code)), within(SurveyTemplate.region_code, region_code)
+        SurveyTemplate.region_code.in_(at_or_above(region_code)),
+        within(SurveyTemplate.region_code, region_code),
     )
     query = select(SurveyTemplate).where(SurveyTemplate.code == code, around)
     asked: dict[str, Question] = {}
-    for template in await db.scalars(query.order_by(SurveyTemplate.id.desc()).limit(50)):
+    newest = newest_first(query, SurveyTemplate.published_at, SurveyTemplate.id, None, 50)
+    for template in await db.scalars(newest):
         for question in questions_of(template):
-            newest = asked.setdefault(question.id, question)
-            known = {choice.code for choice in newest.choices}
+            latest = asked.setdefault(question.id, question)
+            known = {choice.code for choice in latest.choices}
             gone = [choice for choice in question.choices if choice.code not in known]
-            asked[question.id] = newest.model_copy(update={"choices": [*newest.choices, *gone]})
+            asked[question.id] = latest.model_copy(update={"choices": [*latest.choices, *gone]})
     return list(asked.values())

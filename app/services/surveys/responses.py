@@ -7,8 +7,8 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app import clock
-from app.access import Actor, Permission, fetch, own_household, visible
-from app.errors import Conflict, NotFound, StaleVersion, WrongState
+from app.access import Actor, Permission, fetch, fetch_version, own_household, visible
+from app.errors import Conflict, NotFound, WrongState
 from app.models.households import Household, HouseholdStatus
 from app.models.surveys import SurveyResponse, SurveyTemplate
 from app.services import audit, idempotency
@@ -96,9 +96,7 @@ async def revise(
     """Other answers within the same year, in the place of those before."""
     of = select(SurveyResponse.household_id).where(SurveyResponse.id == id, visible(actor, SurveyResponse))
     household = await _household(db, actor, await db.scalar(of) or id, lock=True)
-    row = await fetch(db, actor, SurveyResponse, id, lock=True)
-    if row.version != version:
-        raise StaleVersion(current_version=row.version)
+    row = await fetch_version(db, actor, SurveyResponse, id, version)
     if row.year != clock.today().year:
         raise SurveyClosed
     template = await _asked_here(db, household, template_id)

@@ -9,18 +9,17 @@ from sqlalchemy import func, select, true, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app import clock
-from app.access import Actor, fetch, visible
+from app.access import Actor, at_or_above, fetch, visible
 from app.errors import Conflict, Invalid, Unfit, place
 from app.models.surveys import SurveyTemplate
 from app.services import audit, idempotency
 from app.services.idempotency import Key
+from app.services.pages import newest_first
 from app.services.plain import Body, Line, Text, example
 from app.settings import settings
 
 Code = Annotated[str, StringConstraints(pattern="^[a-z][a-z0-9_]{0,39}$")]
 Whole = Annotated[int, Field(ge=0, le=1_000_000_000)]
-#: How many digits name a country, province, prefecture, county, town, village.
-PREFIXES = (0, 2, 4, 6, 9, 12)
 
 
 class PublishedMeanwhile(
@@ -197,24 +196,19 @@ async def _latest(db: AsyncSession, code: str, region_code: str) -> int:
     return await db.scalar(versions.order_by(SurveyTemplate.version.desc()).limit(1)) or 0
 
 
-def above(region_code: str) -> set[str]:
-    """The codes of a region and of all that it lies in: 640104001000 → 640104001000, 640104000000, …"""
-    return {region_code[:length].ljust(12, "0") for length in PREFIXES}
-
-
 async def in_force(db: AsyncSession, region_code: str) -> dict[str, SurveyTemplate]:
     """By code, what a household of this region is asked: of the smallest region around it."""
     query = select(SurveyTemplate).where(
-        SurveyTemplate.region_code.in_(above(region_code)), SurveyTemplate.retired_at.is_(None)
+        SurveyTemplate.region_code.in_(at_or_above(region_code)), SurveyTemplate.retired_at.is_(None)
     )
     # Codes are padded with zeros: what lies within sorts after what is around it.
     return {row.code: row for row in await db.scalars(query.order_by(SurveyTemplate.region_code))}
 
 
 async def listing(
-    db: AsyncSession, actor: Actor, *, after: uuid.UUID | None, limit: int
+    db: AsyncSession, actor: Actor, *, before: uuid.UUID | None, limit: int
 ) -> list[SurveyTemplate]:
     """Every version of every region, the newest first: questions are no secret."""
     query = select(SurveyTemplate).where(visible(actor, SurveyTemplate))
-    query = query.order_by(SurveyTemplate.id.desc()).limit(limit)
-    return list(await db.scalars(query if after is None else query.where(SurveyTemplate.id < after)))
+    query = newest_first(query, SurveyTemplate.published_at, SurveyTemplate.id, before, limit)
+    return list(await db.scalars(query))

@@ -88,6 +88,15 @@ async def test_a_wrong_check_digit_is_shown_at_its_place_and_nothing_is_written(
     assert (await caller.get("/citizen/v1/me")).status_code == 409
 
 
+async def test_an_erased_account_binds_nobody_with_the_token_that_it_still_has():
+    """Nobody could ever sign in to it again."""
+    wife, _ = couple()
+    caller = await resident(wife.openid)
+    assert (await caller.post("/citizen/v1/me/account/erase")).status_code == 204
+    assert (await bind(caller, wife)).status_code == 401
+    await bound(wife)
+
+
 async def test_refresh_tokens_rotate_and_a_copied_one_ends_the_sign_in():
     code = (await control("login-code", {"openid": "o-rotates"}))["code"]
     caller = await resident()

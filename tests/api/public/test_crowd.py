@@ -101,6 +101,8 @@ async def test_what_took_long_is_kept_long_and_not_everything_is_kept(connection
     for n in (1, 2):
         await answers.get((n,), NUMBER, slow)
     assert set(answers.kept) == {(1,), (2,)}
+    monkeypatch.setattr(crowd, "LONGEST", 1)
+    assert (await answers.get((3,), NUMBER, slow)).until < now() + 1
 
 
 async def test_no_more_than_two_are_found_out_at_once(connection):

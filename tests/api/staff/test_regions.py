@@ -35,6 +35,11 @@ async def test_a_table_is_looked_at_first_and_then_loaded(administrator: AsyncCl
     assert (done.json()["added"], done.json()["dry_run"]) == (2, False)
     shown = (await client().get(f"{PUBLIC}/regions", params={"parent": TOWN})).json()
     assert [row["name"] for row in shown] == ["甲村委会", "乙村委会"]
+    renamed = TABLE.replace("甲村委会".encode(), "甲社区".encode())
+    await administrator.post(f"{path}?dry_run=false&as_of=2026-09-01", content=renamed)
+    for day, name in ((None, "甲社区"), ("2026-09-01", "甲社区"), ("2026-08-31", "甲村委会")):
+        params = {"on": day} if day else {}
+        assert (await client().get(f"{PUBLIC}/regions/{OLD}", params=params)).json()["name"] == name
 
 
 async def test_an_old_code_is_answered_with_its_successor(

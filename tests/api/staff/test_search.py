@@ -105,6 +105,19 @@ async def test_a_filter_is_saved_changed_listed_and_deleted_by_its_maker(session
     assert (await caller.get("/staff/v1/saved-filters")).json()["items"] == []
 
 
+async def test_the_list_of_filters_goes_on_where_the_last_one_shown_is_deleted(session: AsyncSession) -> None:
+    caller = await staff_client(session, Role.VILLAGE_WORKER, TOWN)
+    oldest, middle, newest = [
+        (await caller.post("/staff/v1/saved-filters", json=SAVED | {"name": name}, headers=key())).json()
+        for name in "甲乙丙"
+    ]
+    page = (await caller.get("/staff/v1/saved-filters?limit=2")).json()
+    assert page["items"] == [newest, middle]
+    assert (await caller.delete(f"/staff/v1/saved-filters/{middle['id']}")).status_code == 204
+    rest = (await caller.get(f"/staff/v1/saved-filters?cursor={page['next']}")).json()
+    assert (rest["items"], rest["next"]) == ([oldest], None)
+
+
 async def test_a_filter_that_cannot_be_read_any_more_is_shown_as_such(session: AsyncSession) -> None:
     caller = await staff_client(session, Role.VILLAGE_WORKER, TOWN)
     made = (await caller.post("/staff/v1/saved-filters", json=SAVED, headers=key())).json()

@@ -11,12 +11,12 @@ from app import clock
 from app.access import Actor
 from app.errors import StaleVersion, WrongState
 from app.models.audit import AuditEvent
+from app.models.handbook import HouseholdEvent
 from app.models.households import (
     Category,
     Couple,
     DocumentKind,
     Household,
-    HouseholdEvent,
     HouseholdStatus,
     Membership,
     Person,

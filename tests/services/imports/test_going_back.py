@@ -11,15 +11,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from app import clock
 from app.access import Actor
 from app.errors import WrongState
-from app.models.households import (
-    Couple,
-    FamilyType,
-    Household,
-    HouseholdEvent,
-    Membership,
-    Person,
-    Relation,
-)
+from app.models.handbook import HouseholdEvent
+from app.models.households import Couple, FamilyType, Household, Membership, Person, Relation
 from app.models.imports import KEPT, ImportBatch, ImportRow, ImportStatus
 from app.services import imports
 from app.services.households import family_types
