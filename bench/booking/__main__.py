@@ -23,7 +23,7 @@ from rich.console import Console
 from app.services.identity import DOOR
 from bench.booking import limit, overload
 from bench.booking.house import House, open_house
-from bench.booking.plan import CLIENTS, FULL, QUICK, SERIES, Runner, Size, Workload
+from bench.booking.plan import CLIENTS, FULL, QUICK, SERIES, SOLD_OUT, Runner, Size, Workload
 from bench.booking.pretix import PRETIX
 from bench.report import LIMIT, OURS, TEXTBOOK, Sheet, in_turns
 from bench.stage import configure
@@ -36,8 +36,7 @@ def play(size: Size, console: Console) -> bool:
     with open_house(size, console) as house:
         console.print(house.heading(), highlight=False)
         kept = [play_series(house, name) for name in list(SERIES)[: size.series]]
-        play_empty(house)
-        kept.append(overload.play(house))
+        kept += [play_refusals(house), overload.play(house)]
     console.print("Read the ratios; the absolute figures are for this machine only.")
     return all(kept)
 
@@ -63,15 +62,18 @@ def who_books(house: House, workload: Workload) -> dict[str, Runner]:
     return runners
 
 
-def play_empty(house: House) -> None:
-    """What any answer costs here."""
-    asked = {EMPTY: (house.textbook, f"{DOOR}/empty"), CEILING: (house.ours, "/healthz")}
-    runs = {
-        name: [house.http.repeat(*which) for _ in range(house.size.rounds)] for name, which in asked.items()
+def play_refusals(house: House) -> bool:
+    """Beside what any answer costs here."""
+    runners: dict[str, Runner] = {
+        OURS: house.http.book(house.ours),
+        EMPTY: lambda _: house.http.repeat(house.textbook, f"{DOOR}/empty"),
+        CEILING: lambda _: house.http.repeat(house.ours, "/healthz"),
     }
-    sheet = Sheet(f"{CLIENTS} connections, no database", {}, ("dropped",))
-    sheet.add("an empty answer", runs)
+    sheet = Sheet(f"{CLIENTS} connections, refusals", {"empty": EMPTY}, ("refused", "dropped"))
+    runs = in_turns(runners, SOLD_OUT, house.size.rounds, house.clear(SOLD_OUT))
+    kept = sheet.add(SOLD_OUT.name, runs)
     house.console.print(sheet.table)
+    return kept
 
 
 def main() -> None:
