@@ -1,4 +1,5 @@
-"""lists of the fund by when things were made: clients choose the ids; gifts by their number at the bank"""
+"""lists of the fund and of moves by when things were made: clients choose the ids; gifts by their number at the bank;
+the dates of a course by the course"""
 
 import sqlalchemy as sa
 from alembic import op
@@ -23,6 +24,11 @@ def upgrade() -> None:
         op.drop_index(name, table)
         op.create_index(name, table, columns, postgresql_where=sa.text(those) if those else None)
     op.create_index("ix_donation_created_at", "donation", ["created_at", "id"])
+    op.create_index("ix_household_move_created_at", "household_move", ["created_at", "id"])
+    op.create_index("ix_household_move_status", "household_move", ["status", "created_at", "id"])
+    op.create_index(
+        "ix_appointment_course_id", "appointment", ["course_id"], postgresql_where=sa.text("course_id IS NOT NULL")
+    )
     op.create_index("ix_refund_requested_at", "refund", ["requested_at", "id"])
     op.create_index(
         "ix_donation_campaign_id_goods", "donation", ["campaign_id"], postgresql_where=sa.text("channel = 'in_kind'")

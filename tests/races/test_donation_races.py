@@ -18,7 +18,8 @@ from app.models.donations import (
     ReceiptRequest,
 )
 from app.models.identity import Role
-from app.services.donations import correcting, files, pledges, receipts
+from app.services.donations import arrivals, correcting, files, pledges, receipts
+from app.services.donations.arrivals import NewArrival
 from app.services.donations.correcting import NewDelivery
 from app.services.donations.files import Into
 from app.services.donations.pledges import NewPledgeOfOrganization
@@ -88,6 +89,24 @@ async def test_accountants_who_meet_double_nothing(committed):
         assert (row.received_fen, row.status) == (400, PledgeStatus.OPEN)
         given_twice = select(Donation.source).where(Donation.source.is_not(None)).group_by(Donation.source)
         assert list(await db.scalars(given_twice.having(func.count() > 1))) == []
+
+
+async def test_of_two_who_carry_cash_to_the_bank_the_second_has_what_the_first_left(committed):
+    async with begin() as db:
+        actor = (await a_worker(db, Role.ACCOUNTANT, REGION)).actor()
+    async with begin() as db:
+        await given.recorded(db, actor, await ledger.fund(db, "RACE"), 1_000)
+
+    def arrive(source):
+        new = NewArrival(channel="cash", amount_fen=600, arrived_on=clock.today(), source=source)
+        return lambda db: arrivals.record(db, actor, key=given.key(), new=new)
+
+    async with begin() as db:
+        await arrive("B0001")(db)
+        other = asyncio.create_task(attempts(arrive("B0002")))
+        await asyncio.wait([other], timeout=0.2)
+        assert not other.done(), "it waits"
+    assert await other == [None]
 
 
 async def money(fund):

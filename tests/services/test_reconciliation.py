@@ -408,6 +408,18 @@ async def test_what_comes_to_the_books_after_the_bills_is_looked_for_too(scene):
     assert shown(await found()) == [("missing_there", S.OPEN, 700, 0)]
 
 
+async def test_the_work_list_goes_by_the_day(scene):
+    for day in (2, 0, 1):
+        scene.wechat.moved("其他", 100 + day, at(day))
+    await delivered(scene, [DAYS[2], DAYS[0], DAYS[1]])
+    seen, last = [], None
+    async with begin() as db:
+        while page := await differences.listing(db, scene.asks, status=S.OPEN, after=last, limit=1):
+            seen.append(page[0].theirs_fen)
+            last = page[0].id
+    assert seen == [100, 101, 102]
+
+
 async def proposed(scene, actor=None):
     row = await looked_into(scene)
     async with begin() as db:
@@ -486,6 +498,12 @@ async def test_what_wechat_never_had_is_written_off_the_clearing(scene):
     assert (await balances())["100901"] == scene.wechat.balance()
     now = await reported(date(2026, 5, 6))
     assert (now.corrected_fen, now.at_wechat.unexplained_fen, now.open_differences) == (-10_000, 0, 0)
+    async with begin() as db:
+        booked = await db.scalar(select(Transfer.id).where(Transfer.group_id == row.id))
+    await reversed_by_hand(scene, booked)
+    assert shown(await found()) == [("missing_there", S.INVESTIGATING, 10_000, 0)]
+    now = await reported(date(2026, 5, 6))
+    assert (now.corrected_fen, now.at_wechat.unexplained_fen, now.open_differences) == (0, 0, 1)
 
 
 async def test_a_proposal_that_is_declined_is_looked_into_further(scene):
@@ -538,6 +556,14 @@ async def test_a_refund_that_wechat_closed_after_the_bill_is_under_way_no_more(s
     assert await found() == []
     side = (await reported(DAYS[2])).at_wechat
     assert (side.refunds_under_way_fen, side.unexplained_fen) == (0, 0)
+
+
+async def test_what_a_bill_tells_is_explained_before_it_is_booked(scene):
+    await gift(scene, told=False)
+    await scene.wechat.deliver(FIRST)
+    side = (await reported()).at_wechat
+    assert (side.books_fen, side.balance_fen, side.not_in_bills_yet_fen) == (0, 9_940, -9_940)
+    assert side.unexplained_fen == 0
 
 
 async def test_the_doctor_warns_of_what_nothing_explains(scene):

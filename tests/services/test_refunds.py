@@ -14,6 +14,8 @@ from app.models.donations import DonationStatus, Pledge, PledgeStatus, ReceiptRe
 from app.models.identity import Role
 from app.models.ledger import Phase, Transfer
 from app.models.payments import OrderStatus, Refund, RefundStatus
+from app.services.donations import receipts
+from app.services.donations.receipts import Issued, Payer
 from app.services.idempotency import Key
 from app.services.ledger import accounts, posting
 from app.services.payments import notices, refundable, refunds, sending
@@ -170,6 +172,26 @@ async def test_a_receipt_is_reversed_before_the_money_goes_back(session, scene):
     await session.commit()
     with pytest.raises(refundable.ReceiptStillValid):
         await decide(refunds.approve, scene, row)
+
+
+async def test_while_money_goes_back_no_receipt_is_issued(scene):
+    async with begin() as db:
+        payer = Payer(payer="李秀英")
+        paper = await receipts.request(
+            db, scene.donor, key=Key(new_id(), b"x"), donation_id=scene.gift.id, payer=payer
+        )
+    row = await sent(scene, 4_000)
+    numbers = Issued(
+        receipt_code="64060126", receipt_number="0000012345", check_code="a1b2c3", issued_on=clock.today()
+    )
+    issue = {"id": paper.id, "version": None, "issued": numbers}
+    with pytest.raises(refunds.RefundUnderWay):
+        async with begin() as db:
+            await receipts.issue(db, scene.asks, **issue)
+    await end(row)
+    assert await told(row) == "succeeded"
+    async with begin() as db:
+        assert (await receipts.issue(db, scene.asks, **issue)).status is ReceiptStatus.ISSUED
 
 
 async def test_money_that_is_spent_does_not_go_back(session, scene):

@@ -96,8 +96,8 @@ class CampaignView(View):
 
 
 class CampaignStanding(CampaignView):
-    """`received_fen`: money, less what went back. `committed_fen`: approved or paid under it. `handed_over_fen`: gone to
-    the fund of its rule. `left_fen`: of what was given, what those leave."""
+    """`received_fen`: money, less what went back. `committed_fen`: approved or paid under it. `handed_over_fen`: gone
+    to the fund of its rule. `left_fen`: of what was given, what those leave."""
 
     model_config = example(
         **CAMPAIGN, received_fen=520_000, committed_fen=200_000, handed_over_fen=0, left_fen=320_000

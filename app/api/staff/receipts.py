@@ -27,6 +27,7 @@ from app.models.donations import ReceiptStatus
 from app.services.donations import receipt_files, receipts
 from app.services.idempotency import IdempotencyKeyReused, IdempotencyKeyTaken
 from app.services.imports import FileRefused
+from app.services.payments.refunds import RefundUnderWay
 
 router = APIRouter(tags=["捐赠 donations"])
 Read = Annotated[Actor, staff_may(Permission.DONATION_READ)]
@@ -142,7 +143,8 @@ async def ask_receipt_for(
 @router.post(
     "/receipt-requests/{id}/issue", summary="登记票据号码 Enter the number of a receipt",
     responses=problems(
-        Invalid, NotFound, StaleVersion, WrongState, receipts.ReceiptNumberTaken, receipts.NoReceiptForThis
+        Invalid, NotFound, StaleVersion, WrongState, RefundUnderWay, receipts.ReceiptNumberTaken,
+        receipts.NoReceiptForThis,
     ),
 )  # fmt: skip
 async def issue_receipt(db: Db, actor: Record, id: uuid.UUID, body: IssueReceipt) -> ReceiptState:

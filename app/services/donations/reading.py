@@ -117,6 +117,7 @@ async def show_as(
 ) -> Gift:
     """Changes what the public list shows, at any time (慈善法 art. 82). The name is that of the gift, or of the
     account, or `name` where there is neither; what the log is committed to stays as it was."""
+    await donors.hold_own(db, actor)
     row = await fetch_version(db, actor, Donation, id, version)
     if shown_as is not ShownAs.ANONYMOUS:
         name = row.donor_name or await _bound(db, actor) or name

@@ -166,7 +166,7 @@ async def _donor(db: AsyncSession, actor: Actor, gift: Donation, new: NewDonatio
 async def _pledge(db: AsyncSession, actor: Actor, id: uuid.UUID, fund_id: uuid.UUID) -> Pledge:
     row = await db.scalar(select(Pledge).where(Pledge.id == id, visible(actor, Pledge)))
     open = row is not None and row.fund_id == fund_id and row.status is PledgeStatus.OPEN
-    if row is None or not open or row.account_id and not await donors.hold(db, row.account_id):
+    if row is None or not open or (row.account_id and not await donors.hold(db, row.account_id)):
         raise Invalid.at(
             "/pledge_id", "该认捐已完成、取消或属于其他基金", "this pledge is not open, or of another fund"
         )

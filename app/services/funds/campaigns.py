@@ -234,7 +234,9 @@ async def standing(db: AsyncSession, row: Campaign) -> dict[str, int]:
     spent = select(func.sum(func.coalesce(Disbursement.paid_fen, Disbursement.amount_fen))).where(
         Disbursement.fund_id == row.fund_id, Disbursement.campaign_id == row.id, Disbursement.status.in_(SPENT)
     )  # fmt: skip
-    gone = select(func.sum(Transfer.amount_fen)).where(Transfer.group_id == row.id, Transfer.kind == TransferKind.LEFTOVER)
+    gone = select(func.sum(Transfer.amount_fen)).where(
+        Transfer.group_id == row.id, Transfer.kind == TransferKind.LEFTOVER
+    )
     received = of_all.received_fen - int(await db.scalar(goods) or 0)
     committed, handed_over = int(await db.scalar(spent) or 0), int(await db.scalar(gone) or 0)
     return {

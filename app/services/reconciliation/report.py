@@ -69,6 +69,10 @@ SELECT CAST(coalesce(sum(l.amount_fen) FILTER (WHERE l.kind = 'refund'), 0) AS b
    AND NOT EXISTS (SELECT FROM reconciliation_difference d
                     WHERE d.reference = coalesce(l.out_refund_no, l.transaction_id) AND d.transfer_id IS NULL
                       AND d.status IN ('open', 'investigating', 'written_off'))""")
+FEES_BEHIND = text("""
+SELECT CAST(coalesce(sum(l.fee_fen), 0) AS bigint) FROM bill_line l JOIN bill_file f ON f.id = l.file_id
+ WHERE f.bill_type = 'trade' AND f.bill_date BETWEEN :since AND :day AND l.fee_fen <> 0
+   AND NOT EXISTS (SELECT FROM transfer t WHERE t.id = l.fee_transfer_id AND t.effective_on <= :day)""")
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +84,8 @@ class NotPaidOut:
 @dataclass(frozen=True, slots=True)
 class AtWechat:
     """What WeChat says it holds, after the last bill of the period; the books by then are that, and what follows:
-    books = balance + not in the bills yet + refunds under way + differences + unexplained."""
+    books = balance + not in the bills yet + refunds under way + differences + unexplained. `not_in_bills_yet_fen`: less
+    what is in the bills and booked later."""
 
     day: date
     balance_fen: int
@@ -193,11 +198,13 @@ async def _at_wechat(db: AsyncSession, account: int, last: date) -> AtWechat | N
     books = await _balance(db, account, day)
     about = {"account": account, "day": day}
     ahead = await db.scalar(AHEAD, {**about, "before": day - timedelta(days=1)}) or 0
-    until = {"day": day, "since": day - timedelta(days=31), "ended": clock.midnight(day + timedelta(days=1))}
-    refunds, payments = (await db.execute(BEHIND, until)).one()
+    until = {"day": day, "since": day - timedelta(days=31)}
+    ended = clock.midnight(day + timedelta(days=1))
+    refunds, payments = (await db.execute(BEHIND, {**until, "ended": ended})).one()
+    ahead += (await db.scalar(FEES_BEHIND, until) or 0) - payments
     differences = await _differences(db, day)
-    unexplained = books - balance - (ahead - payments) - refunds - differences
-    return AtWechat(day, balance, books, ahead - payments, refunds, differences, unexplained)
+    unexplained = books - balance - ahead - refunds - differences
+    return AtWechat(day, balance, books, ahead, refunds, differences, unexplained)
 
 
 async def _differences(db: AsyncSession, day: date) -> int:
