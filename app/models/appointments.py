@@ -176,6 +176,7 @@ class Appointment(Base):
         Index("ix_appointment_slot_id", "slot_id"),
         Index("ix_appointment_person_id", "person_id", "id"),
         Index("ix_appointment_spouse_id", "spouse_id", "id"),
+        Index("ix_appointment_course_id", "course_id", postgresql_where=text("course_id IS NOT NULL")),
         Index("ix_appointment_clinic_id_starts_at", "clinic_id", "starts_at", "id"),
         Index("ix_appointment_clinic_id_changed_in", "clinic_id", "changed_in", "id"),
         # A day is a small part of an association's appointments: the region is filtered from it.

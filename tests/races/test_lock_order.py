@@ -2,23 +2,26 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from datetime import timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import func, or_, select
+from sqlalchemy import func, or_, select, update
 
-from app import db
+from app import clock, db
 from app.access import Actor
 from app.db import new_id
-from app.models.appointments import Appointment, AppointmentStatus
+from app.models.appointments import Appointment, AppointmentStatus, Slot
 from app.models.households import Sex
-from app.services.appointments import bookings, closures, places, redistribution, rescheduling
+from app.services.appointments import attendance, bookings, closures, places, redistribution, rescheduling
 from app.services.appointments.closures import NewClosure
 from app.services.duplicates import merging
 from app.services.idempotency import Key
+from app.services.results import reports
 from tests.factories import appointments as given
 from tests.factories.appointments import Hospital, Spouses
 from tests.factories.families import happens
+from tests.factories.results import body, post
 from tests.factories.twins import home
 from tests.factories.waiting import at, book, held, place, settled
 from tests.races.test_booking_races import outcomes
@@ -115,6 +118,47 @@ async def test_a_closure_waits_for_no_slot_that_somebody_has_who_waits_for_a_clo
     assert said == ["done", "slot-full"]
     assert [one.subject_id for one in await held(later.id)] == [stays.couple.id]
     await check_places()
+
+
+async def test_nobody_is_absent_at_a_time_to_which_the_appointment_is_being_moved(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with db.begin() as session:
+        where = await place(session)
+        slot, later = [await where.slot(session, hour) for hour in (0, 30)]
+        [family], officer = await settled(session, where, 1), await given.worker(session)
+    row = await book(family.wife_actor, slot.id)
+    async with db.begin() as session:
+        over = {"starts_at": clock.now() - timedelta(hours=2), "ends_at": clock.now() - timedelta(hours=1)}
+        await session.execute(update(Slot).where(Slot.id == slot.id).values(over))
+        await session.execute(update(Appointment).where(Appointment.id == row.id).values(over))
+
+    async def move() -> None:
+        async with db.begin() as session:
+            await rescheduling.reschedule_for(
+                session, officer, id=row.id, slot_id=later.id, reason="asked_by_resident", note=None
+            )
+
+    async def absent() -> None:
+        async with db.begin() as session:
+            await attendance.no_show(session, where.hospital.actor, id=row.id)
+
+    assert await meet(monkeypatch, move, (places, "free"), absent) == ["done", "wrong-state"]
+    await check_places()
+
+
+async def test_a_merge_waits_for_a_new_version_of_a_report(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with db.begin() as session:
+        attended, officer = await given.attended(session), await given.worker(session)
+        known = await post(session, attended, body(attended))
+
+    async def correct() -> None:
+        async with db.begin() as session:
+            new = body(attended, external_id=known.external_id, version=2, status="amended")
+            await post(session, attended, new)
+
+    said = await meet(monkeypatch, correct, (reports, "store"), lambda: merge(officer, attended.spouses))
+    assert said == ["done", "done"]
 
 
 async def test_two_clinics_that_close_at_once_offer_none_of_each_other_s_times(

@@ -18,6 +18,7 @@ from app.models.messages import InboxMessage, NoticeKind
 from app.services import eligibility
 from app.services.appointments import bookings, courses, rescheduling
 from app.services.idempotency import Key
+from tests.explain import by_index
 from tests.factories import appointments as made
 
 LECTURE, TREATMENT, COUNSELLING = (
@@ -272,3 +273,13 @@ async def test_what_a_resident_writes_is_sealed(session, family, place):
     note = await session.get_one(AppointmentNote, event.note_id)
     assert (event.reason, note.note) == (None, "孩子发烧")
     assert "孩子".encode() not in note.note_sealed
+
+
+async def test_the_dates_of_a_course_are_found_by_index(session: AsyncSession) -> None:
+    worker = await made.worker(session)
+
+    async def look() -> None:
+        with pytest.raises(errors.NotFound):
+            await courses.sessions(session, worker, id=new_id())
+
+    assert "ix_appointment_course_id" in await by_index(session, look(), "appointment")

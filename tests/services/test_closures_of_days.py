@@ -19,7 +19,7 @@ from app.services.appointments.closures import NewClosure
 from app.services.idempotency import Key
 from app.services.schedules import publishing
 from tests.factories import appointments, schedules
-from tests.factories.waiting import Place, at, book, held, place, settled, told
+from tests.factories.waiting import Place, at, book, full, held, join, place, settled, told
 
 
 async def close(session: AsyncSession, where: Place, until: int) -> dict[str, Any]:
@@ -46,6 +46,19 @@ async def test_who_had_a_later_day_is_not_left_out_because_of_enough_places_befo
     assert (report["affected"], report["offered"], report["without"]) == (2, 2, 0)
     theirs = select(Appointment.slot_id).filter_by(subject_id=late.couple.id, status=AppointmentStatus.HELD)
     assert (await session.scalars(theirs)).one() == beyond.id
+
+
+async def test_who_waits_there_already_may_go_on_as_long_as_before(session: AsyncSession) -> None:
+    where, _, _, _ = await full(session, 1)
+    [family] = await settled(session, where, 1)
+    await session.commit()
+    id = await join(family.wife_actor, where, days=150)
+    slot = await where.slot(session, 1)
+    await session.commit()
+    await book(family.wife_actor, slot.id)
+    assert (await close(session, where, 2))["waiting"] == 2
+    one = await session.get_one(WaitlistEntry, id, populate_existing=True)
+    assert (one.priority, one.to_on) == (0, clock.today() + timedelta(days=150))
 
 
 async def test_who_had_booked_two_lectures_waits_once_and_is_told_of_each(session: AsyncSession) -> None:

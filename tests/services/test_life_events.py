@@ -28,6 +28,7 @@ from app.models.households import (
 )
 from app.models.identity import ResidentAccount
 from app.models.life_events import LifeEvent
+from app.models.messages import InboxMessage
 from app.models.moves import Move, MoveStatus
 from app.services import eligibility, identity, life_events, moves
 from app.services.households import belonging
@@ -157,8 +158,8 @@ async def a_widow_s_house(session: AsyncSession) -> tuple[given.Spouses, Person,
     return home, child, worker
 
 
-async def told(session: AsyncSession, person: Person) -> list[str]:
-    """Of appointments."""
+async def notices(session: AsyncSession, person: Person) -> list[str]:
+    """About appointments."""
     kinds = select(InboxMessage.kind).filter_by(person_id=person.id, entity="appointment")
     return [str(kind) for kind in await session.scalars(kinds)]
 
@@ -189,8 +190,6 @@ async def test_a_death_ends_everything_of_that_person(session: AsyncSession) -> 
     assert list(categories) == [date(2026, 8, 1)]
     assert (await fresh(session, booked.appointment)).status is AppointmentStatus.CANCELLED
     assert (await fresh(session, booked.slot)).booked == 0
-    assert await told(session, home.wife) == ["appointment_cancelled"]
-    assert "appointment_cancelled" not in await told(session, husband)
     tasks = list(await session.scalars(select(FollowUp).filter_by(person_id=husband.id)))
     assert tasks
     assert {task.status for task in tasks} == {FollowUpStatus.OBSOLETE}
@@ -220,6 +219,15 @@ async def test_a_death_ends_everything_of_that_person(session: AsyncSession) -> 
     assert (await session.scalar(told) or 0) >= 3
     with pytest.raises(annulment.AlreadyAnnulled):
         await annulled(session, worker, event)
+
+
+async def test_of_what_was_booked_by_two_who_lives_is_told(session: AsyncSession) -> None:
+    home, _, worker = await a_widow_s_house(session)
+    await given.attended(session, spouses=home, region_code=EAST, status=AppointmentStatus.BOOKED)
+    death = {"person_id": home.husband.id, "head_id": home.wife.id}
+    await happens(session, worker, home.household.id, "death", **death)
+    assert await notices(session, home.wife) == ["appointment_cancelled"]
+    assert await notices(session, home.husband) == []
 
 
 async def test_a_head_does_not_leave_a_household_without_one(session: AsyncSession) -> None:
@@ -582,7 +590,7 @@ async def test_a_divorce_ends_the_couple_and_what_it_had_booked(session: AsyncSe
     assert (await fresh(session, home.couple)).valid_to == date(2026, 8, 1)
     assert (await fresh(session, booked.appointment)).status is AppointmentStatus.CANCELLED
     for one in (home.wife, home.husband):
-        assert await told(session, one) == ["appointment_cancelled"]
+        assert await notices(session, one) == ["appointment_cancelled"]
     assert await relations(session, home.household.id) == {home.husband.id: "head"}
     hers = (await session.scalars(select(Membership).filter_by(person_id=home.wife.id, valid_to=None))).one()
     assert await relations(session, hers.household_id) == {home.wife.id: "head", child.id: "child"}

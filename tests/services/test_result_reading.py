@@ -17,6 +17,7 @@ from app.services import identity
 from app.services.results import reading, receipts
 from app.services.results.reports import ReportConflict
 from tests import clients
+from tests.explain import by_index
 from tests.factories import appointments as given
 from tests.factories.results import NORMAL_HUSBAND, NORMAL_WIFE, body, number, post, with_value
 
@@ -218,6 +219,17 @@ async def test_a_worker_reads_somebody_s_health_file_of_all_services(session: As
     assert await count(session, AuditEvent, action="read_reports", person_id=wife.id) == 2
     stranger = await clients.staff_client(session, Role.COUNTY_ADMINISTRATOR, "640105000000")
     assert (await stranger.get(path, headers=headers)).status_code == 404
+
+
+async def test_a_health_file_is_found_by_index(session: AsyncSession) -> None:
+    attended, worker = await given.attended(session), await given.worker(session)
+    # Where there are a million, a county's are too many; here they are as good as the person's.
+    await session.execute(text("DROP INDEX ix_diagnostic_report_region_code"))
+    looked = reading.health_file(
+        session, worker, person_id=attended.spouses.wife.id, purpose="follow_up", after=None, limit=5
+    )
+    plan = await by_index(session, looked, "diagnostic_report")
+    assert {"ix_diagnostic_report_person_id", "ix_diagnostic_report_spouse_id"} <= set(plan.split())
 
 
 def token(actor: Actor) -> str:

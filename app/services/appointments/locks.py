@@ -19,7 +19,10 @@ async def people(
     db: AsyncSession, ids: Iterable[uuid.UUID | None], *, waits: bool = True
 ) -> set[uuid.UUID | None]:
     """As their foreign keys would hold them, only earlier. Without `waits` those whom nobody else holds; says whom."""
-    query = select(Person.id).where(Person.id.in_({id for id in ids if id is not None})).order_by(Person.id)
+    wanted = {id for id in ids if id is not None}
+    if not wanted:
+        return {None}
+    query = select(Person.id).where(Person.id.in_(wanted)).order_by(Person.id)
     held = query.with_for_update(read=True, key_share=True, skip_locked=not waits)
     return {None, *await db.scalars(held)}
 
@@ -31,6 +34,8 @@ async def appointments(
     holds slots already waits for nobody."""
     query = select(Appointment.id, Appointment.person_id, Appointment.spouse_id).where(which)
     found = (await db.execute(query.order_by(Appointment.created_at, Appointment.id).limit(limit))).all()
+    if not found:
+        return []
     ours = await people(db, {id for row in found for id in row[1:]}, waits=waits)
     ids = [row.id for row in found if ours >= set(row[1:])]
     held = select(Appointment).where(Appointment.id.in_(ids), which).order_by(Appointment.id)

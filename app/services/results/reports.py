@@ -21,6 +21,7 @@ from app.models.households import Person
 from app.models.identity import STAFF_ROLES
 from app.models.results import DiagnosticReport, PartnerMessage, ReportVersion
 from app.services import audit, follow_ups
+from app.services.appointments import locks
 from app.services.results import catalogue, posted, risk, telling
 from app.services.results.posted import PostedReport
 from app.services.results.versions import (
@@ -121,12 +122,15 @@ def _arrival(actor: Actor, hospital: Actor, report: PostedReport, raw: bytes, si
 
 
 async def _lock(db: AsyncSession, actor: Actor, external_id: str) -> DiagnosticReport | None:
-    query = select(DiagnosticReport).where(
+    """After those whom it is about: a merge or a death holds them first, and then comes to their reports."""
+    mine = (
         visible(actor, DiagnosticReport),
         DiagnosticReport.organization_id == actor.id,
         DiagnosticReport.external_id == external_id,
     )
-    locked = query.with_for_update(of=DiagnosticReport)
+    about = select(DiagnosticReport.person_id, DiagnosticReport.spouse_id).where(*mine)
+    await locks.people(db, [id for both in await db.execute(about) for id in both])
+    locked = select(DiagnosticReport).where(*mine).with_for_update(of=DiagnosticReport)
     return await db.scalar(locked.execution_options(populate_existing=True))
 
 
