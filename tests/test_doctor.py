@@ -1,6 +1,6 @@
 """What `nuanxin doctor` finds in the registry."""
 
-from pytest import MonkeyPatch
+import pytest
 from sqlalchemy import text, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -64,7 +64,7 @@ async def test_a_household_without_one_head_is_a_warning(session: AsyncSession) 
     assert heads[:2] == ("active households without one head: 3", None)
 
 
-async def test_a_large_registry_is_given_time(session: AsyncSession, monkeypatch: MonkeyPatch) -> None:
+async def test_a_large_registry_is_given_time(session: AsyncSession, monkeypatch: pytest.MonkeyPatch) -> None:
     """What encrypted which version is asked of every row: longer than a request may take."""
     given: list[str | None] = []
 

@@ -1,5 +1,7 @@
 """The `nuanxin` command."""
 
+from socket import gaierror
+
 import httpx
 from asyncpg import PostgresError
 from pydantic import ValidationError
@@ -15,7 +17,7 @@ __all__ = ["cli", "main", "running", "upkeep"]
 # What an operator meets and mends; anything else is a fault of ours and shows where.
 EXPECTED = (
     ValidationError, schema.StaleSchema, errors.Problem, callers.Refused, httpx.ConnectError, ConnectionError,
-    PostgresError,
+    TimeoutError, gaierror, PostgresError,
 )  # fmt: skip
 
 

@@ -41,8 +41,11 @@ class Move(Base):
         ),
         Index("ix_household_move_household_id", "household_id"),
         Index("ix_household_move_to_household_id", "to_household_id"),
+        # A village reads its few by region, a county its many newest first.
         Index("ix_household_move_from_region_code", "from_region_code", "id"),
         Index("ix_household_move_to_region_code", "to_region_code", "id"),
+        Index("ix_household_move_created_at", "created_at", "id"),
+        Index("ix_household_move_status", "status", "created_at", "id"),
         CheckConstraint("status <> 'accepted' OR decided_at IS NOT NULL", name="decided"),
     )
 

@@ -229,7 +229,7 @@ def known_by(held: Iterable[documents.Document]) -> Select[uuid.UUID]:
     """Whoever was registered with one of these documents, and into whom they were merged."""
     written = aliased(Person)
     theirs = written.document_index.in_([document.index for document in held])
-    ids = union(select(written.id).where(theirs), select(written.merged_into).where(theirs))
+    ids: Any = union(select(written.id).where(theirs), select(written.merged_into).where(theirs))
     return select(Person.id).where(Person.id.in_(ids))
 
 

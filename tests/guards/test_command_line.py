@@ -23,8 +23,12 @@ def test_a_journey_without_a_server_says_how_to_start_one() -> None:
 
 def test_a_database_that_does_not_answer_is_told_by_its_setting() -> None:
     (port,) = free_ports(1)
-    for command in ("serve", "worker"):
-        said = told(command, database=f"postgresql://127.0.0.1:{port}/nuanxin")
+    for command, host in (
+        ("serve", f"127.0.0.1:{port}"),
+        ("worker", f"127.0.0.1:{port}"),
+        ("serve", "nowhere.invalid"),
+    ):
+        said = told(command, database=f"postgresql://{host}/nuanxin")
         assert "NUANXIN_DATABASE_URL" in said
 
 

@@ -1,6 +1,7 @@
 """The database is what the models say, whichever way it came to be so."""
 
 import asyncio
+import json
 import re
 import sys
 from collections.abc import AsyncIterator
@@ -8,6 +9,7 @@ from typing import Any
 
 import asyncpg
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
@@ -18,7 +20,7 @@ from sqlalchemy.dialects import postgresql
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.schema import CreateTable
 
-from app import schema
+from app import crypto, schema
 from app.db import Base
 from app.settings import ROOT
 from tests.database import drop, execute, of
@@ -59,6 +61,8 @@ NEEDED = {
     "observation": {"value_code": "'x'"},
     "transfer": {"credit_account_id": "2", "kind": "'fee'", "phase": "'single'"},
     "ledger_period": {"month": "'2026-01-01'"},
+    "receipt_request": {"status": "'refused'"},
+    "reconciliation_difference": {"status": "'open'"},
 }
 
 
@@ -182,10 +186,8 @@ async def rolled_back(database: str) -> AsyncIterator[asyncpg.Connection]:
     await connection.close()
 
 
-@pytest.mark.parametrize("table", APPEND_ONLY)
-async def test_an_append_only_table_refuses_every_change(table: str, rolled_back: asyncpg.Connection) -> None:
-    connection = rolled_back
-    await connection.execute("SET session_replication_role = replica")  # a row without what it refers to
+async def insert(connection: asyncpg.Connection, table: str, **said: str) -> str:
+    """A row that says something wherever it must, and what is said here; the name of a column that it fills."""
     columns = await connection.fetch(
         "SELECT column_name, data_type FROM information_schema.columns WHERE table_name = $1 "
         "AND is_nullable = 'NO' AND is_identity = 'NO' AND column_default IS NULL",
@@ -207,10 +209,18 @@ async def test_an_append_only_table_refuses_every_change(table: str, rolled_back
     row = dict(zip([column["column_name"] for column in columns], values, strict=True)) | NEEDED.get(
         table, {}
     )
+    row |= said
+    await connection.execute("SET session_replication_role = replica")  # without what it refers to
     await connection.execute(f"INSERT INTO {table} ({', '.join(row)}) VALUES ({', '.join(row.values())})")
-    kept = await connection.fetchval(f"SELECT count(*) FROM {table}")
     await connection.execute("SET session_replication_role = origin")
-    some = columns[0]["column_name"]
+    return str(columns[0]["column_name"])
+
+
+@pytest.mark.parametrize("table", APPEND_ONLY)
+async def test_an_append_only_table_refuses_every_change(table: str, rolled_back: asyncpg.Connection) -> None:
+    connection = rolled_back
+    some = await insert(connection, table)
+    kept = await connection.fetchval(f"SELECT count(*) FROM {table}")
     for change in (
         f"UPDATE {table} SET {some} = {some}",
         f"DELETE FROM {table}",
@@ -245,8 +255,8 @@ async def test_of_two_migrations_at_once_each_waits_its_turn(server: str, worker
     holder = await asyncpg.connect(url)
     await holder.execute("SELECT pg_advisory_lock($1)", schema.ADVISORY_LOCK)
     impatient = f"from app import schema; schema.LOCK_TIMEOUT = '100ms'; schema.upgrade({url!r})"
-    command = (sys.executable, "-c", impatient)
-    runners = [await asyncio.create_subprocess_exec(*command, cwd=ROOT) for _ in range(2)]
+    words = (sys.executable, "-c", impatient)
+    runners = [await asyncio.create_subprocess_exec(*words, cwd=ROOT) for _ in range(2)]
     assert await waits(holder, len(runners))
     await asyncio.sleep(0.5)
     assert await holder.fetchval("SELECT to_regclass('alembic_version')") is None, "nothing before its turn"
@@ -254,4 +264,36 @@ async def test_of_two_migrations_at_once_each_waits_its_turn(server: str, worker
     assert await asyncio.wait_for(asyncio.gather(*(runner.wait() for runner in runners)), 40) == [0, 0]
     assert await holder.fetchval("SELECT version_num FROM alembic_version") == schema.head()
     await holder.close()
+    await drop(server, name)
+
+
+async def test_what_was_written_about_people_is_sealed_in_its_place(server: str, worker_id: str) -> None:
+    """Migration 0030, with what it finds."""
+    name, said = f"written_{worker_id}", "王小芳住凤凰北街"
+    written = {
+        "receipt_request": "reason", "settlement": "reason", "reconciliation_difference": "note",
+        "household": "marks", "goods_delivery": "purpose",
+    }  # fmt: skip
+    await drop(server, name)
+    await execute(server, f"CREATE DATABASE {name}")
+    url = of(server, name)
+    await asyncio.to_thread(command.upgrade, schema.config(url), "0029")
+    connection = await asyncpg.connect(url)
+    for table, column in written.items():
+        await insert(
+            connection, table, **{column: f"'{json.dumps([said])}'" if column == "marks" else f"'{said}'"}
+        )
+    await insert(connection, "household")
+    await asyncio.to_thread(command.upgrade, schema.config(url), "0030")
+    for table, column in written.items():
+        rows = await connection.fetch(
+            f"SELECT id, {column}_sealed FROM {table} WHERE {column}_sealed IS NOT NULL"
+        )
+        [(id, sealed)] = rows
+        opened = crypto.unseal(sealed, place=f"{table}|{column}|{id}")
+        assert opened == said or json.loads(opened) == [said]
+    assert await connection.fetchval("SELECT count(*) FROM household") == 2
+    with pytest.raises(asyncpg.RestrictViolationError, match="append-only"):
+        await connection.execute("UPDATE goods_delivery SET id = id")
+    await connection.close()
     await drop(server, name)

@@ -10,13 +10,14 @@ from sqlalchemy import select, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app import clock, db, errors
-from app.access import Actor, fetch
+from app.access import Actor, fetch, visible
 from app.db import new_id
 from app.errors import Invalid, NotFound, StaleVersion, WrongState
 from app.models.appointments import Appointment, AppointmentStatus, Qualification
 from app.models.follow_ups import FollowUp
 from app.models.handbook import HouseholdEvent
 from app.models.households import Household, HouseholdStatus, Person, Relation, Sex
+from app.models.identity import Role
 from app.models.moves import Move, MoveStatus
 from app.models.regions import Region
 from app.services import eligibility, moves
@@ -24,8 +25,10 @@ from app.services.appointments import bookings
 from app.services.households import belonging
 from app.services.idempotency import Key
 from app.services.moves.relocation import MoveOutdated
+from app.services.pages import newest_first
 from app.services.results import reading
 from tests.database import WAITING
+from tests.explain import Explain
 from tests.factories import appointments as given
 from tests.factories.appointments import Spouses
 from tests.factories.families import (
@@ -340,6 +343,25 @@ async def test_moves_are_listed_for_both_villages(session: AsyncSession) -> None
     assert (rows_of := await moves.listing(session, east, status=None, before=None, limit=10))[0].persons == 2
     assert rows_of[0].whole
     assert await moves.listing(session, east, status=MoveStatus.ACCEPTED, before=None, limit=10) == []
+
+
+@pytest.mark.parametrize(
+    ("status", "index"),
+    [(None, "ix_household_move_created_at"), (MoveStatus.PROPOSED, "ix_household_move_status")],
+)
+async def test_a_county_reads_its_moves_in_order(
+    session: AsyncSession, status: MoveStatus | None, index: str
+) -> None:
+    """Whatever the statistics of an empty table say: with both, sorting all of a million is what is left."""
+    for way in ("seqscan", "bitmapscan", "sort"):
+        await session.execute(text(f"SET LOCAL enable_{way} = off"))
+    county = Actor(Role.TOWNSHIP_OFFICER, new_id(), given.COUNTY)
+    query = select(Move.id).where(visible(county, Move), *([Move.status == status] if status else []))
+    for before in (None, new_id()):
+        page = newest_first(query, Move.created_at, Move.id, before, 21)
+        plan = "\n".join(await session.scalars(Explain(page)))
+        assert f"using {index}" in plan, plan
+        assert "Sort" not in plan, plan
 
 
 async def test_what_is_the_household_s_own_is_told_to_the_village_where_it_is(session: AsyncSession) -> None:

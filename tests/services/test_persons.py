@@ -57,6 +57,7 @@ async def test_the_bearers_of_documents_are_held_by_index(session: AsyncSession)
     await session.execute(text("SET LOCAL enable_seqscan = off"))
     plan = "\n".join(await session.scalars(Explain(held.order_by(Person.id).with_for_update())))
     assert "Seq Scan" not in plan, plan
+    assert "Filter" not in plan, "an index read from end to end"
 
 
 async def test_members_are_found_in_the_own_region_only(session: AsyncSession) -> None:
