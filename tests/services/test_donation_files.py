@@ -138,7 +138,7 @@ async def test_a_cash_book_is_taken_by_the_numbers_of_its_receipts(session, acto
     await given.recorded(session, actor, fund, 300, source="R00001")
     book = given.csv(
         ("R00001", TODAY, "3.00", ""), ("R00002", TODAY, "20.00", "王建国"),
-        headings="收据号,收款日期,金额（元）,交款人",
+        headings="收据号,收款日期, 金额 (元),交款人",  # as people type it
     )  # fmt: skip
     for verdict in (READY, KNOWN):
         _, judged = await take(session, actor, fund, book, channel=Channel.CASH)

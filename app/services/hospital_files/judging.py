@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 import io
+import unicodedata
 import uuid
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -93,9 +94,9 @@ async def read(data: bytes, name: str, columns: Sequence[Column], *, most: int) 
 
 def _read(data: bytes, name: str, columns: Sequence[Column], most: int) -> File:
     lines = _bounded(sheets.read(io.BytesIO(data), name), most)
-    keys = {column.zh: column.key for column in columns}
+    keys = {_folded(column.zh): column.key for column in columns}
     for line in islice(lines, HEADINGS_WITHIN):
-        named = [cell.strip() for cell in line.cells]
+        named = [_folded(cell) for cell in line.cells]
         places = {keys[heading]: place for place, heading in enumerate(named) if heading in keys}
         if all(column.key in places for column in columns if column.needed):
             _refuse_twice([heading for heading in named if heading in keys])
@@ -106,6 +107,11 @@ def _read(data: bytes, name: str, columns: Sequence[Column], most: int) -> File:
     raise FileRefused.because(
         f"没有找到表头：{needed}；请使用下载的模板", f"headings not found: {needed}; use the template"
     )
+
+
+def _folded(heading: str) -> str:
+    """As people type it and as Excel breaks it: 金额 (元) is 金额（元）."""
+    return "".join(unicodedata.normalize("NFKC", heading).split())
 
 
 def _bounded(lines: Iterator[Line], most: int) -> Iterator[Line]:
