@@ -54,10 +54,11 @@ async def test_the_bearers_of_documents_are_held_by_index(session: AsyncSession)
     lost.merged_into = kept.id
     await session.flush()
     assert set(await session.scalars(held)) == {kept.id, lost.id}
-    await session.execute(text("SET LOCAL enable_seqscan = off"))
+    for scan in ("seqscan", "indexscan", "indexonlyscan"):  # in a small table any way is as good
+        await session.execute(text(f"SET LOCAL enable_{scan} = off"))
     plan = "\n".join(await session.scalars(Explain(held.order_by(Person.id).with_for_update())))
     assert "Seq Scan" not in plan, plan
-    assert "Filter" not in plan, "an index read from end to end"
+    assert "Filter" not in plan, plan
 
 
 async def test_members_are_found_in_the_own_region_only(session: AsyncSession) -> None:
