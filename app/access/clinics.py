@@ -1,8 +1,7 @@
 """Who sees which rows: slots, appointments, results and what follows from them."""
 
-from sqlalchemy import and_, or_, select, true
+from sqlalchemy import and_, true
 
-from app.access.regions import at_or_above, within
 from app.access.rules import (
     Scope,
     lies_within,
@@ -10,6 +9,7 @@ from app.access.rules import (
     of_clinic_in_region,
     of_own_clinic,
     of_region,
+    of_region_or_above,
     own,
     own_person,
     rule,
@@ -55,7 +55,7 @@ SCOPE: dict[type[Base], Scope] = {
             of_region(Appointment.region_code)(a),
             nobody_restricted(a, Appointment.person_id, Appointment.spouse_id),
         ),
-        partner=lambda a: Appointment.clinic_id.in_(select(Clinic.id).where(Clinic.organization_id == a.id)),
+        partner=of_own_clinic(Appointment.clinic_id),
     ),
     AttendanceCertificate: rule(resident=lambda a: AttendanceCertificate.person_id == own_person(a)),
     WaitlistEntry: rule(
@@ -65,12 +65,7 @@ SCOPE: dict[type[Base], Scope] = {
             nobody_restricted(a, WaitlistEntry.person_id, WaitlistEntry.spouse_id),
         ),
     ),
-    Closure: rule(
-        worker=lambda a: Closure.clinic_id.in_(
-            select(Clinic.id).where(within(Clinic.region_code, a.region_code))
-        ),
-        partner=lambda a: Closure.clinic_id.in_(select(Clinic.id).where(Clinic.organization_id == a.id)),
-    ),
+    Closure: rule(worker=of_clinic_in_region(Closure.clinic_id), partner=of_own_clinic(Closure.clinic_id)),
     Settlement: rule(
         worker=of_clinic_in_region(Settlement.clinic_id), partner=of_own_clinic(Settlement.clinic_id)
     ),
@@ -95,11 +90,7 @@ SCOPE: dict[type[Base], Scope] = {
         ),
     ),
     # The villages of a rotation see it, and whoever is above.
-    Rotation: rule(
-        worker=lambda a: or_(
-            within(Rotation.region_code, a.region_code), Rotation.region_code.in_(at_or_above(a.region_code))
-        )
-    ),
+    Rotation: rule(worker=of_region_or_above(Rotation.region_code)),
     RotationTurn: rule(
         # From the invitation on: a plan may change until then.
         resident=lambda a: and_(

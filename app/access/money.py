@@ -6,8 +6,7 @@ from sqlalchemy import ColumnElement, exists, or_, select, true
 from sqlalchemy.orm import aliased
 
 from app.access.permissions import Actor
-from app.access.regions import at_or_above, within
-from app.access.rules import Scope, of_region, rule
+from app.access.rules import Scope, of_region, of_region_or_above, rule
 from app.db import Base
 from app.models.disbursements import ApprovalLimit, BankFile, Disbursement
 from app.models.donations import (
@@ -23,11 +22,8 @@ from app.models.ledger import LedgerAccount, LedgerPeriod, Transfer
 from app.models.payments import PaymentOrder, Refund
 from app.models.reconciliation import BillFile, ReconciliationDifference
 
-
-def _fund_seen(actor: Actor) -> ColumnElement[bool]:
-    """The funds of the own region and, as those are what one spends from, of the regions above."""
-    above = Fund.region_code.in_(at_or_above(actor.region_code))
-    return or_(within(Fund.region_code, actor.region_code), above)
+#: The funds of the own region and, as those are what one spends from, of the regions above.
+_fund_seen = of_region_or_above(Fund.region_code)
 
 
 def _of_fund(fund_id: Any) -> Scope:
@@ -71,12 +67,7 @@ SCOPE: dict[type[Base], Scope] = {
     Disbursement: rule(worker=of_region(Disbursement.region_code)),
     BankFile: rule(worker=of_region(BankFile.region_code)),
     # Those above bind whoever has no own.
-    ApprovalLimit: rule(
-        worker=lambda a: or_(
-            within(ApprovalLimit.region_code, a.region_code),
-            ApprovalLimit.region_code.in_(at_or_above(a.region_code)),
-        )
-    ),
+    ApprovalLimit: rule(worker=of_region_or_above(ApprovalLimit.region_code)),
     # One merchant number, one set of books.
     **{model: rule(worker=lambda _: true()) for model in (BillFile, ReconciliationDifference)},
     # Nobody's name is in them: what was posted is public.

@@ -8,7 +8,7 @@ from sqlalchemy.orm import aliased
 
 from app import clock
 from app.access.permissions import Actor, Permission
-from app.access.regions import within
+from app.access.regions import at_or_above, within
 from app.models.appointments import Clinic
 from app.models.consents import Consent
 from app.models.households import Household, Membership, Person
@@ -62,6 +62,11 @@ def own(person: Any, spouse: Any) -> Scope:
 
 def of_region(column: Any) -> Scope:
     return lambda actor: within(column, actor.region_code)
+
+
+def of_region_or_above(column: Any) -> Scope:
+    """What belongs to the own region, to one below it, or to one that it lies in."""
+    return lambda actor: or_(within(column, actor.region_code), column.in_(at_or_above(actor.region_code)))
 
 
 def of_clinic_in_region(clinic_id: Any) -> Scope:
