@@ -1,28 +1,14 @@
 """WeChat Pay on loopback: what the payer's phone, the bank and WeChat's control room do, outside of our system."""
 
-import socket
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import httpx
-import uvicorn
 
 from app.sandbox.wechat_pay import Merchant, create_wechat_pay
 from app.settings import settings
-
-
-@contextmanager
-def serving(app: Any) -> Iterator[str]:
-    """On a port of its own, in a thread of its own."""
-    server = uvicorn.Server(uvicorn.Config(app, log_config=None, lifespan="off"))
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
-        thread.start()
-        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
-        server.should_exit = True
-        thread.join()
+from tests.servers import serving
 
 
 @contextmanager

@@ -1,37 +1,26 @@
 """Residents at their phones: real login codes and phone codes from the WeChat stand-in, real tokens."""
 
 import secrets
-import socket
-import threading
 import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from typing import Any
 
 import httpx
-import uvicorn
 from fastapi import FastAPI
 
 from app.journey import Spouse
 from app.sandbox.wechat import create_wechat
 from app.settings import settings
 from tests.clients import client
+from tests.servers import serving
 
 TOWN = "640104001000"
 NEXT_COUNTY_TOWN = "640105001000"
 
 
-@contextmanager
-def wechat_server() -> Iterator[str]:
-    """The stand-in on a loopback port, in a thread of its own, for the whole run."""
-    app = create_wechat(settings().wechat_appid, settings().wechat_secret.get_secret_value())
-    server = uvicorn.Server(uvicorn.Config(app, log_config=None, lifespan="off"))
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
-        thread.start()
-        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
-        server.should_exit = True
-        thread.join()
+def wechat_server() -> AbstractContextManager[str]:
+    """The stand-in, for the whole run."""
+    return serving(create_wechat(settings().wechat_appid, settings().wechat_secret.get_secret_value()))
 
 
 async def control(path: str, body: dict[str, Any]) -> Any:

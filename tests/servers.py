@@ -1,16 +1,20 @@
-"""Server processes of our own on loopback, for journeys and races: started, waited for, stopped by their id."""
+"""Servers on loopback: processes of our own, for journeys and races, started, waited for, stopped by their id; and
+stand-ins in a thread."""
 
 import os
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import httpx
+import uvicorn
 from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
 from sqlalchemy.pool import NullPool
 
@@ -68,6 +72,18 @@ def fleet(database: str, folder: Path, *, servers: int = 1, worker: bool = False
         yield Fleet(urls, processes)
     finally:
         stop(processes)
+
+
+@contextmanager
+def serving(app: Any) -> Iterator[str]:
+    """On a port of its own, in a thread of its own."""
+    server = uvicorn.Server(uvicorn.Config(app, log_config=None, lifespan="off"))
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+        thread.start()
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+        server.should_exit = True
+        thread.join()
 
 
 def free_ports(count: int) -> list[int]:

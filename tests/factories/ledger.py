@@ -7,10 +7,12 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app import clock
-from app.db import new_id
+from app.access import Actor
+from app.db import begin, new_id
 from app.models.funds import Fund, FundStatus
-from app.models.ledger import Phase, TransferKind
-from app.services.ledger import accounts, posting
+from app.models.ledger import Phase, ReversalReason, TransferKind
+from app.services.idempotency import Key
+from app.services.ledger import accounts, posting, reversals
 from app.services.ledger.posting import BANK, WECHAT, Entry
 from tests.clients import REGION
 
@@ -85,3 +87,14 @@ async def spend(db: AsyncSession, of: Fund, amount: int, *, on: date | None = No
     entry = payment(of, amount, on=on, phase=Phase.SINGLE)
     assert await posting.ask(db, entry)
     return entry
+
+
+async def reversed_by_hand(accountant: Actor, transfer_id: uuid.UUID) -> None:
+    async with begin() as db:
+        await reversals.correct(
+            db,
+            accountant,
+            key=Key(new_id(), b"x"),
+            transfer_id=transfer_id,
+            reason=ReversalReason.NOT_RECEIVED,
+        )

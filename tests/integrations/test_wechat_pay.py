@@ -37,7 +37,8 @@ from app.sandbox.wechat_pay import Merchant, create_wechat_pay
 from app.sandbox.wechat_pay.bills import COLUMNS
 from app.sandbox.wechat_pay.signatures import KEYS, Signatures
 from app.settings import DEVELOPMENT_PAY_PUBLIC_KEY_ID, settings
-from tests.paying import control, notice, serving
+from tests.paying import control, notice
+from tests.servers import serving
 
 OPENID = "oA-payer_1"
 NUMBER, REFUND_NUMBER = "0192f0c1a2b37def8123456789abcdef", "refund-0192f0c1"

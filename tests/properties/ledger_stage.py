@@ -1,7 +1,7 @@
 """What the ledger machine plays on: two funds on a database with real commits, emptied before each history."""
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
 import asyncpg
@@ -19,29 +19,50 @@ from tests.database import clone, drop
 from tests.factories import ledger as given
 from tests.properties.ledger_model import Model
 
-EMPTIED = (
-    "transfer", "refused_transfer", "ledger_turnover", "ledger_period", "reversal", "unsealed_transfer", "audit_event",
-    "idempotency_key",
-)  # fmt: skip
 Result = TypeVar("Result")
 
 
-class Stage:
-    """Two funds on a database with real commits, emptied before each history."""
+class Committed:
+    """A database with real commits, emptied before each history. `role`: who connects, of the owner's URL."""
 
-    def __init__(self, server: str, name: str) -> None:
+    emptied: tuple[str, ...]
+
+    def __init__(self, server: str, name: str, role: Callable[[str], str] = str) -> None:
         self.runner = asyncio.Runner()
-        self.url = self.do(clone(server, name))
-        self.engine = create_async_engine(db.driver(self.url), pool_size=3, max_overflow=0)
+        url = self.do(clone(server, name))
+        self.engine = create_async_engine(db.driver(role(url)), pool_size=3, max_overflow=0)
         db.bind(self.engine)
-        self.do(self.open())
+        self.owner = self.do(asyncpg.connect(url))
+        self.do(self.owner.execute("SET session_replication_role = replica"))
+        self.do(self.furnish())
 
     def do(self, work: Coroutine[Any, Any, Result]) -> Result:
         return self.runner.run(work)
 
-    async def open(self) -> None:
-        self.owner = await asyncpg.connect(self.url)
-        await self.owner.execute("SET session_replication_role = replica")
+    async def furnish(self) -> None:
+        """What every history begins with."""
+
+    async def empty(self) -> None:
+        for table in self.emptied:
+            await self.owner.execute(f"DELETE FROM {table}")
+
+    async def close(self, server: str, name: str) -> None:
+        await self.owner.close()
+        await self.engine.dispose()
+        await drop(server, name)
+        for maker in (db.sessions, db.statements):
+            maker.configure(bind=None)
+
+
+class Stage(Committed):
+    """Two funds."""
+
+    emptied = (
+        "transfer", "refused_transfer", "ledger_turnover", "ledger_period", "reversal", "unsealed_transfer",
+        "audit_event", "idempotency_key",
+    )  # fmt: skip
+
+    async def furnish(self) -> None:
         async with db.begin() as session:
             codes = (("CARE", True), ("GEN", False))
             self.funds: list[Fund] = [
@@ -50,8 +71,7 @@ class Stage:
             self.accountant = (await a_worker(session, Role.ACCOUNTANT)).actor()
 
     async def empty(self) -> None:
-        for table in EMPTIED:
-            await self.owner.execute(f"DELETE FROM {table}")
+        await super().empty()
         await self.owner.execute("UPDATE account_balance SET debits = 0, credits = 0, pending = 0")
 
     def model(self) -> Model:
@@ -65,13 +85,6 @@ class Stage:
             limits |= dict.fromkeys((income, cost, left), fund.code)
             carried |= dict.fromkeys((income, cost), left)
         return Model(limits, carried)
-
-    async def close(self, server: str, name: str) -> None:
-        await self.owner.close()
-        await self.engine.dispose()
-        await drop(server, name)
-        for maker in (db.sessions, db.statements):
-            maker.configure(bind=None)
 
 
 async def stands(session: AsyncSession) -> dict[str, tuple[int, int, int]]:

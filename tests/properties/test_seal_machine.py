@@ -11,9 +11,8 @@ import copy
 import os
 import uuid
 from collections.abc import Coroutine
-from typing import Any, TypeVar
+from typing import Any
 
-import asyncpg
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -26,56 +25,30 @@ from hypothesis.stateful import (
 from pydantic import SecretStr
 from pymerkle import InmemoryTree
 from sqlalchemy import select, text
-from sqlalchemy.ext.asyncio import create_async_engine
 
 from app import db, schema
 from app.models.donations import Donation
 from app.models.proofs import LedgerLeaf
 from app.services.proofs import reading, sealing
 from app.settings import settings as configured
-from tests.database import clone, drop
 from tests.factories import ledger as given
 from tests.factories.proofs import VERIFIER, certificate, gift, holds
+from tests.properties.ledger_stage import Committed
 
 SOAK = int(os.environ.get("NUANXIN_SOAK", "1"))
-EMPTIED = (
-    "donation", "transfer", "unsealed_transfer", "ledger_leaf", "merkle_node", "tree_head", "seal_key"
-)  # fmt: skip
-Result = TypeVar("Result")
 some = st.integers(0, 60)
 
 
-class Stage:
-    """A fund on a database with real commits; the application's role seals."""
+class Stage(Committed):
+    """A fund; the application's role seals."""
 
-    def __init__(self, server: str, name: str) -> None:
-        self.runner = asyncio.Runner()
-        self.url = self.do(clone(server, name))
-        self.engine = create_async_engine(
-            db.driver(schema.as_application(self.url)), pool_size=3, max_overflow=0
-        )
-        db.bind(self.engine)
-        self.do(self.open())
+    emptied = (
+        "donation", "transfer", "unsealed_transfer", "ledger_leaf", "merkle_node", "tree_head", "seal_key"
+    )  # fmt: skip
 
-    def do(self, work: Coroutine[Any, Any, Result]) -> Result:
-        return self.runner.run(work)
-
-    async def open(self) -> None:
-        self.owner = await asyncpg.connect(self.url)
-        await self.owner.execute("SET session_replication_role = replica")
+    async def furnish(self) -> None:
         async with db.begin() as session:
             self.fund = await given.fund(session)
-
-    async def empty(self) -> None:
-        for table in EMPTIED:
-            await self.owner.execute(f"DELETE FROM {table}")
-
-    async def close(self, server: str, name: str) -> None:
-        await self.owner.close()
-        await self.engine.dispose()
-        await drop(server, name)
-        for maker in (db.sessions, db.statements):
-            maker.configure(bind=None)
 
 
 class Crash(Exception):
@@ -312,7 +285,7 @@ def built(found: list[bytes]) -> str:
 
 def test_the_log_keeps_its_promises_in_every_history(server: str, worker_id: str) -> None:
     name = f"seal_{worker_id}"
-    stage = SealMachine.stage = Stage(server, name)
+    stage = SealMachine.stage = Stage(server, name, schema.as_application)
     try:
         run_state_machine_as_test(
             SealMachine,

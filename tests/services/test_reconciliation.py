@@ -17,7 +17,7 @@ from app.integrations.wechat_pay import RefundState, RefundStatus
 from app.models.audit import AuditEvent
 from app.models.donations import Donation
 from app.models.identity import Role
-from app.models.ledger import ReversalReason, Transfer
+from app.models.ledger import Transfer
 from app.models.payments import PaymentOrder, Refund
 from app.models.reconciliation import BillFile, BillLine, BillType, DifferenceStatus, ReconciliationDifference
 from app.services.idempotency import Key
@@ -459,13 +459,7 @@ async def test_what_one_fund_has_spent_is_taken_from_another_or_later(scene):
     await resolved(scene, row, Action.FUND, fund_id=rich.id)
     assert (await balances())["220901"] == 0
     with pytest.raises(reversals.ReversedElsewhere):
-        await reversed_by_hand(scene, row.transfer_id)
-
-
-async def reversed_by_hand(scene, id):
-    async with begin() as db:
-        why = {"transfer_id": id, "reason": ReversalReason.NOT_RECEIVED}
-        await reversals.correct(db, scene.asks, key=Key(new_id(), b"x"), **why)
+        await books.reversed_by_hand(scene.asks, row.transfer_id)
 
 
 async def test_what_left_suspense_is_not_taken_out_of_it_again(scene):
@@ -478,7 +472,7 @@ async def test_what_left_suspense_is_not_taken_out_of_it_again(scene):
         became = await db.scalar(select(Donation.transfer_id))
     for id in (row.transfer_id, became):
         with pytest.raises(reversals.ReversedElsewhere):
-            await reversed_by_hand(scene, id)
+            await books.reversed_by_hand(scene.asks, id)
     assert (await balances())["220901"] == 0
 
 
@@ -500,7 +494,7 @@ async def test_what_wechat_never_had_is_written_off_the_clearing(scene):
     assert (now.corrected_fen, now.at_wechat.unexplained_fen, now.open_differences) == (-10_000, 0, 0)
     async with begin() as db:
         booked = await db.scalar(select(Transfer.id).where(Transfer.group_id == row.id))
-    await reversed_by_hand(scene, booked)
+    await books.reversed_by_hand(scene.asks, booked)
     assert shown(await found()) == [("missing_there", S.INVESTIGATING, 10_000, 0)]
     now = await reported(date(2026, 5, 6))
     assert (now.corrected_fen, now.at_wechat.unexplained_fen, now.open_differences) == (0, 0, 1)

@@ -155,18 +155,12 @@ async def test_what_is_going_back_becomes_nothing_else(scene):
         with pytest.raises(WrongState):
             await attempt
     with pytest.raises(reversals.ReversedElsewhere):
-        await reversed_by_hand(scene, row.transfer_id)
-
-
-async def reversed_by_hand(scene, id):
-    async with begin() as db:
-        why = {"transfer_id": id, "reason": ReversalReason.NOT_RECEIVED}
-        await reversals.correct(db, scene.asks, key=Key(new_id(), b"x"), **why)
+        await books.reversed_by_hand(scene.asks, row.transfer_id)
 
 
 async def test_what_was_reversed_by_hand_is_in_suspense_no_more(scene):
     row = await strange(scene)
-    await reversed_by_hand(scene, row.transfer_id)
+    await books.reversed_by_hand(scene.asks, row.transfer_id)
     with pytest.raises(NothingInSuspense):
         await request(scene, row)
 
@@ -279,7 +273,7 @@ async def test_own_money_that_was_not_ours_is_looked_into_again(scene):
     async with begin() as db:
         await differences.resolve(db, scene.asks, id=row.id, body=body)
         matched = await db.scalar(select(Transfer.id).where(Transfer.group_id == row.id))
-    await reversed_by_hand(scene, matched)
+    await books.reversed_by_hand(scene.asks, matched)
     assert ((await difference()).status, (await stands())[0]) == (S.INVESTIGATING, 700)
     await to_fund(scene, await difference())
     assert (await stands())[0] == 0
